@@ -1,0 +1,172 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { mkdirSync } from "node:fs";
+import { createPolicyEngine, explainDecision } from "./access/policy.ts";
+import { mayReach } from "./access/reach.ts";
+import { openTrail, type Trail } from "./audit/trail.ts";
+import { AwsClients } from "./aws/clients.ts";
+import { AwsIdentity } from "./aws/identity.ts";
+import { createCallHandler } from "./call/handle-call.ts";
+import { Limits } from "./call/limits.ts";
+import type { Policy } from "./call/parts.ts";
+import { ConfigError, type Settings, stateDir } from "./config.ts";
+import type { AuditEvent } from "./core/audit.ts";
+import type { Log } from "./core/log.ts";
+import { type CreateServer, createServerFactory } from "./mcp/server.ts";
+import { createToolList } from "./mcp/tool-list.ts";
+import { createLog } from "./telemetry/log.ts";
+import { catalog } from "./tools/catalog.ts";
+import { version } from "./version.ts";
+
+/** The server without its transport. */
+export interface App {
+  createServer: CreateServer;
+  log: Log;
+  /** Loads what the first call would otherwise wait for. */
+  warmUp(): Promise<void>;
+  /** Writes a row about the server itself, or about somebody who did not get in. */
+  recordServerEvent(event: Pick<AuditEvent, "event" | "operation" | "detail" | "result"> & Partial<AuditEvent>): void;
+  readiness(): { ready: boolean; reasons: readonly string[] };
+  /**
+   * Takes no new calls, lets the running ones finish (`drain_s`, then they are cancelled and recorded), closes the trail.
+   */
+  close(): Promise<void>;
+}
+
+/** How long cancelled calls get to write their outcome. */
+const RECORDING_MS = 5_000;
+
+/** Wires the rooms together; nothing else does. */
+export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport: "stdio" | "http"): App {
+  const log = createLog(settings.log_level);
+  const dir = stateDir(settings, env);
+  const trail = openState(dir, log);
+  const policy = once(() => loadPolicy(log));
+  const clients = new AwsClients({
+    region: settings.region,
+    profile: settings.profile,
+    version,
+    maxSockets: Math.max(128, settings.max_calls + settings.max_waits),
+    breaker: {
+      failureThreshold: settings.breaker_failures,
+      resetTimeoutMs: settings.breaker_reset_s * 1000,
+      halfOpenMaxCalls: settings.breaker_trials,
+    },
+    onBreakerTransition: (breaker, from, to) =>
+      log[to === "open" ? "error" : "warn"]({ ...breaker, from, to }, "circuit breaker changed state"),
+  });
+  const identity = new AwsIdentity(clients);
+  const limits = new Limits({ maxCalls: settings.max_calls, maxWaits: settings.max_waits });
+  const shutdown = new AbortController();
+  let closing = false;
+
+  const handleCall = createCallHandler({
+    catalog,
+    policy,
+    limits,
+    log,
+    audit: trail,
+    redact: trail.redact,
+    shutdown: shutdown.signal,
+    options: { confirm: settings.confirm, deadlineS: settings.deadline_s },
+    aws: {
+      defaultRegion: () => clients.defaultRegion(),
+      account: () => identity.account(),
+      session: (actions, signal) => clients.session(actions, signal),
+    },
+  });
+
+  const app: App = {
+    log,
+    warmUp: async () => void (await policy()),
+    createServer: createServerFactory({
+      version,
+      handleCall,
+      toolList: createToolList(catalog, (principal, tool) => mayReach(principal, tool.effect)),
+      log,
+      // New with every process: a confirmation asked before a restart has to be asked again.
+      stateKey: randomBytes(32),
+    }),
+    recordServerEvent: (event) => {
+      void trail.record({
+        call_id: randomUUID(),
+        timestamp: new Date().toISOString(),
+        user: "server",
+        roles: [],
+        authenticated_via: "none",
+        agent: undefined,
+        transport,
+        confirm_mode: settings.confirm,
+        ...event,
+      });
+    },
+    readiness: () => {
+      const health = trail.health();
+      const reasons = [
+        ...(closing ? ["shutting down"] : []),
+        ...(health.lost > 0 && !health.ok ? ["audit rows cannot be written"] : []),
+      ];
+      return { ready: reasons.length === 0, reasons };
+    },
+    async close() {
+      closing = true;
+      const idle = limits.drain();
+      await within(settings.drain_s * 1000, idle);
+      shutdown.abort();
+      await within(RECORDING_MS, idle);
+      app.recordServerEvent({ event: "server", operation: "stop", result: "success", detail: { version } });
+      clients.destroy();
+      await trail.close();
+    },
+  };
+  const { role, confirm, max_calls, drain_s } = settings;
+  app.recordServerEvent({
+    event: "server",
+    operation: "start",
+    result: "success",
+    detail: { version, role, confirm, max_calls, drain_s, node: process.version },
+  });
+  log.info({ version, transport, role, confirm, state_dir: dir }, "started");
+  return app;
+}
+
+/** A server that cannot keep its trail does not start. */
+function openState(dir: string, log: Log): Trail {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    return openTrail({ dir, log });
+  } catch (error) {
+    throw new ConfigError(`Cannot open the audit trail in ${dir}: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+async function loadPolicy(log: Log): Promise<Policy> {
+  const engine = await createPolicyEngine({ tools: catalog.map(({ name, effect }) => ({ name, effect })) });
+  return {
+    mayEverUse: engine.mayEverUse,
+    decide(question) {
+      const decision = engine.decide(question);
+      if (decision.detail) log.error({ tool: question.tool, err: decision.detail }, "policy could not be evaluated");
+      return { verdict: decision.verdict, policies: decision.policies, reason: explainDecision(question, decision) };
+    },
+  };
+}
+
+/** Does the work at the first call and gives every call its result. A failure is not remembered. */
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
+  return () => {
+    result ??= work().catch((error: unknown) => {
+      result = undefined;
+      throw error;
+    });
+    return result;
+  };
+}
+
+/** Resolves when the work has ended or the time is up. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,104 @@
+import { type KeyObject, randomBytes, sign, verify } from "node:crypto";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { frame } from "./chain.ts";
+
+/** A statement that the chain had this head at this time. */
+export interface Statement {
+  /** 1 for the first checkpoint of the chain, then without gaps. */
+  number: number;
+  writer: string;
+  /** The last row covered. */
+  seq: number;
+  /** That row's MAC; 32 bytes. */
+  mac: Uint8Array;
+  /** When it was signed, ISO 8601 in UTC. */
+  time: string;
+  /** Names the MAC key of the rows. */
+  key_id: string;
+  /** How many rows the chain had up to and including `seq`. */
+  rows: number;
+}
+
+export interface Checkpoint extends Statement {
+  /** Ed25519; 64 bytes. */
+  signature: Uint8Array;
+}
+
+/** Name of the file in the state directory that repeats the last checkpoint outside the database. */
+export const HEAD_FILE = "audit-head.json";
+
+export function signStatement(key: KeyObject, statement: Statement): Checkpoint {
+  return { ...statement, signature: sign(null, encode(statement), key) };
+}
+
+export function checkpointIsAuthentic(key: KeyObject, checkpoint: Checkpoint): boolean {
+  return verify(null, encode(checkpoint), key, checkpoint.signature);
+}
+
+/** Replaces the head file atomically (0600). The caller makes sure that an older head never follows a newer one. */
+export function writeHeadFile(path: string, checkpoint: Checkpoint): void {
+  const { mac, signature, ...fields } = checkpoint;
+  const json = JSON.stringify({
+    v: 1,
+    ...fields,
+    mac: Buffer.from(mac).toString("hex"),
+    signature: Buffer.from(signature).toString("hex"),
+  });
+  const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
+  const fd = openSync(temporary, "wx", 0o600);
+  try {
+    writeSync(fd, `${json}\n`);
+    // Without this a power cut may leave an empty file under the new name.
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(temporary, path);
+}
+
+/**
+ * The checkpoint in the head file; `undefined` when there is no file, `"unreadable"` when it is not one of ours. The
+ * signature is not checked here.
+ */
+export function readHeadFile(path: string): Checkpoint | "unreadable" | undefined {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    return "unreadable";
+  }
+  try {
+    return toCheckpoint(JSON.parse(text)) ?? "unreadable";
+  } catch {
+    return "unreadable";
+  }
+}
+
+/**
+ * Reads a checkpoint from a database row or the head file; byte fields may be bytes or hex. `undefined` when a field is
+ * missing or of the wrong type.
+ */
+export function toCheckpoint(fields: Record<string, unknown>): Checkpoint | undefined {
+  const { number, writer, seq, time, key_id, rows } = fields;
+  const mac = toBytes(fields.mac);
+  const signature = toBytes(fields.signature);
+  if (!isCount(number) || !isCount(seq) || !isCount(rows)) return undefined;
+  if (typeof writer !== "string" || typeof time !== "string" || typeof key_id !== "string") return undefined;
+  if (mac === undefined || signature === undefined) return undefined;
+  return { number, writer, seq, mac, time, key_id, rows, signature };
+}
+
+function encode(statement: Statement): Buffer {
+  const { number, writer, seq, mac, time, key_id, rows } = statement;
+  return frame(["mcp-aws-audit-checkpoint-v1", number, writer, seq, mac, time, key_id, rows]);
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function toBytes(value: unknown): Uint8Array | undefined {
+  if (value instanceof Uint8Array) return value;
+  return typeof value === "string" ? Buffer.from(value, "hex") : undefined;
+}

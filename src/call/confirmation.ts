@@ -1,0 +1,191 @@
+import { createHash, randomUUID } from "node:crypto";
+import type { ConfirmedVia, ConfirmMode, Principal, Resource } from "../core/call.ts";
+import { ToolError } from "../core/errors.ts";
+import { cleanText } from "../core/text.ts";
+import type { Tool, WriteTool } from "../core/tool.ts";
+
+/**
+ * What a question is bound to. It travels through the client as signed state and comes back with the answer; a change of
+ * anything in it makes the answer worthless.
+ */
+export interface Pending {
+  /** Single use. */
+  nonce: string;
+  /** The call in which the person was asked. */
+  call_id: string;
+  user: string;
+  tool: string;
+  arguments: string;
+  resource: string;
+}
+
+/** What the client brought back. */
+export interface Answer {
+  pending: Pending;
+  action: "accept" | "decline" | "cancel" | "missing";
+  content: Readonly<Record<string, unknown>>;
+  via: Extract<ConfirmedVia, "input_required" | "elicitation">;
+}
+
+/** A question for the person at the client, with the form that answers it. */
+export interface Question {
+  message: string;
+  /** JSON Schema of a flat form, as elicitation allows it. */
+  form: {
+    type: "object";
+    properties: Record<
+      string,
+      { type: "boolean"; title: string; default: boolean } | { type: "string"; title: string }
+    >;
+    required: string[];
+  };
+  pending: Pending;
+}
+
+interface Subject {
+  tool: WriteTool;
+  input: unknown;
+  resource: Resource;
+  principal: Principal;
+}
+
+/** Long enough for a person to come back from lunch would be too long: the state signature expires after this, too. */
+export const CONFIRMATION_TTL_MS = 600_000;
+const MAX_TAGS_SHOWN = 12;
+
+/** Whether the server's start option stands in for the person. */
+export function isWaived(mode: ConfirmMode, tool: Tool): boolean {
+  return mode === "never" || (mode === "destructive" && tool.effect === "write");
+}
+
+/** Asks, and checks answers. One per process: an answer is good for the process that asked. */
+export class Confirmations {
+  readonly #used = new Map<string, number>();
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  ask(subject: Subject, callId: string, agent: string | undefined): Question {
+    const { tool, resource } = subject;
+    const typed = tool.effect !== "write";
+    return {
+      message: describe(subject, agent),
+      form: {
+        type: "object",
+        properties: typed
+          ? { resource_id: { type: "string", title: `Type ${resource.id} to confirm` } }
+          : { confirm: { type: "boolean", title: `Yes, ${tool.title.toLowerCase()}`, default: false } },
+        required: [typed ? "resource_id" : "confirm"],
+      },
+      pending: { nonce: randomUUID(), call_id: callId, ...bindingOf(subject) },
+    };
+  }
+
+  /**
+   * Accepts an answer that says yes to exactly this call on exactly this resource, once.
+   * @throws ToolError `declined`, or `conflict` when the resource changed, or `confirmation_required` when the answer
+   *   belongs to something else
+   */
+  accept(answer: Answer, subject: Subject): void {
+    const { pending } = answer;
+    const now = bindingOf(subject);
+    if (pending.user !== now.user || pending.tool !== now.tool || pending.arguments !== now.arguments) {
+      throw notThis("The confirmation was given for another call.");
+    }
+    if (!this.#use(pending.nonce)) throw notThis("The confirmation was already used.");
+    if (answer.action === "missing") throw notThis("The client sent no answer to the confirmation.");
+    if (answer.action !== "accept") throw declined(answer.action === "decline" ? "said no" : "dismissed the question");
+    if (subject.tool.effect === "write") {
+      if (answer.content.confirm !== true) throw declined("did not confirm");
+    } else if (String(answer.content.resource_id ?? "").trim() !== subject.resource.id) {
+      throw declined(`did not type ${subject.resource.id}`);
+    }
+    if (pending.resource !== now.resource) {
+      throw new ToolError("conflict", `${subject.resource.id} changed after the person was asked; nothing was done.`, {
+        nextStep: "Describe the resource, then call again so that the person sees its present state.",
+      });
+    }
+  }
+
+  /** Marks a nonce as used; false if it was. Remembers for as long as the signed state could still be presented. */
+  #use(nonce: string): boolean {
+    const now = this.#now();
+    for (const [old, at] of this.#used) {
+      if (now - at < CONFIRMATION_TTL_MS) break;
+      this.#used.delete(old);
+    }
+    if (this.#used.has(nonce)) return false;
+    this.#used.set(nonce, now);
+    return true;
+  }
+}
+
+/** For a client that has no way to put a question to its user. */
+export function cannotAsk(tool: Tool): ToolError {
+  const mode = tool.effect === "write" ? "destructive (or never)" : "never";
+  return new ToolError(
+    "confirmation_required",
+    `${tool.name} needs a person's confirmation, and this client cannot ask.`,
+    {
+      nextStep: `Use a client that supports MCP elicitation, or let whoever runs the server start it with --confirm ${mode}.`,
+    },
+  );
+}
+
+function declined(how: string): ToolError {
+  return new ToolError("declined", `The person ${how}; nothing was changed.`, {
+    nextStep: "Do not repeat the call; ask the user what they want instead.",
+  });
+}
+
+function notThis(message: string): ToolError {
+  return new ToolError("confirmation_required", `${message} Nothing was changed.`, {
+    nextStep: "Call the tool again without the old state, so that the person is asked anew.",
+  });
+}
+
+function bindingOf({ tool, input, resource, principal }: Subject): Omit<Pending, "nonce" | "call_id"> {
+  const { account, type, id, region, state, tags } = resource;
+  return {
+    user: principal.id,
+    tool: tool.name,
+    arguments: digest(input),
+    resource: digest({ account, type, id, region, state, tags }),
+  };
+}
+
+function digest(value: unknown): string {
+  return createHash("sha256").update(canonical(value)).digest("base64url");
+}
+
+/** JSON with sorted keys, so that the order of arguments does not matter. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value !== null && typeof value === "object") {
+    const entries = Object.entries(value).filter(([, member]) => member !== undefined);
+    entries.sort(([a], [b]) => (a < b ? -1 : 1));
+    return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(",")}}`;
+  }
+  return JSON.stringify(value) ?? "null";
+}
+
+function describe({ tool, input, resource, principal }: Subject, agent: string | undefined): string {
+  const { action, before, after } = tool.consequence(input as never, resource);
+  const tags = Object.entries(resource.tags).filter(([key]) => key !== "Name");
+  const shown = tags.slice(0, MAX_TAGS_SHOWN).map(([key, value]) => `${oneLine(key)}=${oneLine(value)}`);
+  if (tags.length > shown.length) shown.push(`and ${tags.length - shown.length} more`);
+  return [
+    `${principal.id}${agent ? `, through ${oneLine(agent)},` : ""} wants to ${oneLine(action)}.`,
+    `Resource: ${resource.id}${resource.name ? ` (${oneLine(resource.name)})` : ""}`,
+    `Account: ${resource.account}, region: ${resource.region}`,
+    `State: ${before} → ${after}`,
+    `Tags: ${shown.join(", ") || "none"}`,
+  ].join("\n");
+}
+
+/** Account text inside the question: no line breaks, so that it cannot imitate the lines around it. */
+function oneLine(text: string): string {
+  return cleanText(text, 120).replace(/\s+/g, " ");
+}

@@ -1,0 +1,106 @@
+import { existsSync } from "node:fs";
+import { openTrailReader, type TrailReader, type TrailRow } from "../audit/read.ts";
+import { trailFile } from "../audit/trail.ts";
+import { verifyTrail } from "../audit/verify.ts";
+import { ConfigError, type Settings, stateDir } from "../config.ts";
+import { parseTime } from "../core/time.ts";
+import { paint, print, safe } from "./table.ts";
+
+/** `mcp-aws-server audit tail` */
+export async function tailAudit(
+  settings: Settings,
+  options: { n: number; follow: boolean; json: boolean },
+): Promise<void> {
+  const stop = new AbortController();
+  process.once("SIGINT", () => stop.abort());
+  await withTrail(settings, async (trail) => {
+    const { n, follow } = options;
+    for await (const row of trail.tail({ n, follow, signal: stop.signal })) print(show(row, options.json));
+  });
+}
+
+/** `mcp-aws-server audit query` */
+export async function queryAudit(settings: Settings, filters: Record<string, unknown>, json: boolean): Promise<void> {
+  const text = (key: string) => (filters[key] === undefined ? undefined : String(filters[key]));
+  await withTrail(settings, async (trail) => {
+    const rows = trail.query({
+      since: moment("--since", text("since")),
+      until: moment("--until", text("until")),
+      user: text("user"),
+      operation: text("operation"),
+      resource: text("resource"),
+      result: text("result"),
+      call_id: text("callId"),
+      event: text("event"),
+      limit: Number(filters.limit),
+    });
+    let count = 0;
+    for await (const row of rows) {
+      count += 1;
+      print(show(row, json));
+    }
+    if (count === 0 && !json) print("No rows match.");
+  });
+}
+
+/** `mcp-aws-server audit verify`; returns the exit code. */
+export async function verifyAudit(settings: Settings, json: boolean): Promise<number> {
+  const dir = stateDir(settings, process.env);
+  requireTrail(dir);
+  const found = await verifyTrail({ dir });
+  if (json) print(JSON.stringify(found));
+  else if (found.ok) {
+    const tail =
+      found.rows > 0 && found.covered_until < (found.head?.seq ?? 0) ? `, signed up to row ${found.covered_until}` : "";
+    print(`${paint("green", "✔ intact")}  ${found.rows} rows, ${found.checkpoints} signed checkpoints${tail}`);
+  } else {
+    print(`${paint("red", "✘ TAMPERED")}  ${found.problem_count} problems in ${found.rows} rows`);
+    for (const problem of found.problems.slice(0, 50))
+      print(`  row ${problem.seq}  ${problem.kind}: ${safe(problem.message)}`);
+    print(
+      "Keep a copy of the state directory and compare with anchors kept elsewhere; docs/audit.md explains each kind.",
+    );
+  }
+  return found.ok ? 0 : 1;
+}
+
+async function withTrail(settings: Settings, work: (trail: TrailReader) => Promise<void>): Promise<void> {
+  const dir = stateDir(settings, process.env);
+  requireTrail(dir);
+  const trail = openTrailReader(trailFile(dir));
+  try {
+    await work(trail);
+  } finally {
+    trail.close();
+  }
+}
+
+/** A trail that never was is the user's mistake; one that vanished beside its keys is for verify to report. */
+function requireTrail(dir: string): void {
+  if (!existsSync(dir)) throw new ConfigError(`There is no audit trail in ${dir}; --state-dir names another place.`);
+}
+
+function moment(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const time = parseTime(text);
+  if (!time) throw new ConfigError(`${flag}: "${text}" is neither an ISO time nor a duration such as 1h or 7d.`);
+  return time;
+}
+
+function show(row: TrailRow, json: boolean): string {
+  if (json) return JSON.stringify(row);
+  const good = row.result === "success" || row.result === "pending";
+  const took = row.duration_ms === null || row.duration_ms === undefined ? "" : `${row.duration_ms} ms`;
+  return [
+    String(row.seq).padStart(5),
+    safe(row.timestamp),
+    safe(row.event).padEnd(8),
+    safe(row.user).padEnd(12),
+    safe(row.operation).padEnd(22),
+    safe(row.resource_id).padEnd(20),
+    paint(good ? "green" : "yellow", safe(row.result).padEnd(12)),
+    took,
+  ]
+    .join("  ")
+    .trimEnd();
+}

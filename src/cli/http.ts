@@ -1,0 +1,86 @@
+import { isIPv4 } from "node:net";
+import { KeyStore } from "../access/api-key.ts";
+import { authenticateHttp } from "../access/authenticate.ts";
+import { RefusalFold } from "../access/refusals.ts";
+import { createApp } from "../app.ts";
+import { ConfigError, type Settings, stateDir } from "../config.ts";
+import type { Principal } from "../core/call.ts";
+import { serveHttp } from "../mcp/http.ts";
+import { endOrderly } from "./lifecycle.ts";
+
+const MAX_SESSIONS_PER_PRINCIPAL = 100;
+
+/** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
+export async function runHttp(settings: Settings): Promise<void> {
+  const dir = stateDir(settings, process.env);
+  const keys = openKeys(dir);
+  const anonymous = anonymousPrincipal(settings, keys.isEmpty());
+  const app = createApp(settings, process.env, "http");
+  await app.warmUp();
+  const refusals = new RefusalFold((folded) =>
+    app.recordServerEvent({
+      event: "auth_failure",
+      operation: "authenticate",
+      result: "unauthenticated",
+      detail: folded,
+    }),
+  );
+  const http = await serveHttp(
+    {
+      createServer: app.createServer,
+      // A key that is created while the server runs ends anonymous access.
+      authenticate: (headers) => authenticateHttp(headers, { keys, anonymous: keys.isEmpty() ? anonymous : undefined }),
+      onRefused: (reason, source) => {
+        app.log.warn({ reason, source }, "request refused: not authenticated");
+        refusals.add(reason, source);
+      },
+      readiness: app.readiness,
+      log: app.log,
+    },
+    {
+      host: settings.host,
+      port: settings.port,
+      allowedHosts: isLoopback(settings.host) ? settings.allowed_hosts : [...settings.allowed_hosts, settings.host],
+      allowedOrigins: settings.allowed_origins,
+      maxBodyBytes: settings.max_body_bytes,
+      sessions: {
+        max: settings.max_sessions,
+        maxPerPrincipal: MAX_SESSIONS_PER_PRINCIPAL,
+        idleMs: settings.session_idle_s * 1000,
+      },
+    },
+  );
+  process.stderr.write(`Serving MCP on ${http.url}${keys.isEmpty() ? " (read-only: no API key exists)" : ""}\n`);
+  endOrderly(app, { beforeClose: () => refusals.flush(), afterClose: () => http.close() });
+}
+
+function openKeys(dir: string): KeyStore {
+  try {
+    return new KeyStore(dir, {
+      onProblem: (problem) =>
+        process.stderr.write(`API keys cannot be read, the old ones stay valid: ${problem.message}\n`),
+    });
+  } catch (error) {
+    throw new ConfigError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Who a request without a key is: a viewer, and only while nobody but this machine can ask. */
+function anonymousPrincipal(settings: Settings, noKeys: boolean): Principal | undefined {
+  if (noKeys && !isLoopback(settings.host)) {
+    throw new ConfigError(
+      `Refusing to listen on ${settings.host} without authentication.\nCreate a key first: mcp-aws-server keys create --role viewer --name NAME`,
+    );
+  }
+  if (noKeys && settings.role !== "viewer") {
+    throw new ConfigError(
+      `Over HTTP, the role ${settings.role} needs a key: mcp-aws-server keys create --role ${settings.role} --name NAME`,
+    );
+  }
+  // Revoking the last key of a server on the network must not open it.
+  return isLoopback(settings.host) ? { id: "anonymous", roles: ["viewer"], via: "anonymous" } : undefined;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}

@@ -1,0 +1,29 @@
+import { styleText } from "node:util";
+
+/** Columns of text, as wide as their longest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  return rows
+    .map((row) =>
+      row
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+/** Colours on a terminal that wants them, plain text elsewhere. */
+export function paint(style: Parameters<typeof styleText>[0], text: string): string {
+  return styleText(style, text, { stream: process.stdout });
+}
+
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** Text out of the trail may hold anything; a terminal obeys control characters. */
+export function safe(text: unknown): string {
+  return String(text ?? "").replace(/[\p{Cc}\p{Cf}]/gu, "?");
+}

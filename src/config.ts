@@ -1,0 +1,178 @@
+import { readFileSync } from "node:fs";
+import { homedir, userInfo } from "node:os";
+import { join } from "node:path";
+import * as z from "zod";
+import { CONFIRM_MODES, ROLES } from "./core/call.ts";
+import { LOG_LEVELS } from "./core/log.ts";
+
+/** A configuration that cannot be used. The message names the setting and what to do; it is shown without a stack. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+const list = z.preprocess(
+  (value) =>
+    typeof value === "string"
+      ? value
+          .split(",")
+          .map((part) => part.trim())
+          .filter(Boolean)
+      : value,
+  z.array(z.string().min(1)),
+);
+const int = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const region = z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "not an AWS region such as us-east-1");
+
+/**
+ * Every setting there is, in the order of the documentation. `--some-key`, `MCP_AWS_SOME_KEY` and `some_key:` in the
+ * file are the same setting; the flag wins over the environment, the environment over the file.
+ */
+export const Settings = z.strictObject({
+  region: region.optional().describe("Region used when a call names none; else AWS_REGION, else the profile's"),
+  profile: z.string().min(1).optional().describe("Profile of the shared AWS config; else AWS_PROFILE"),
+  user: z.string().min(1).max(64).optional().describe("Who is calling, over stdio; else the operating system's user"),
+  role: z.enum(ROLES).default("viewer").describe("What the caller may do: over stdio, and over HTTP without keys"),
+  confirm: z
+    .enum(CONFIRM_MODES)
+    .default("always")
+    .describe("When a person is asked: always where policy wants it, only for destructive tools, or never"),
+  state_dir: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Audit trail, keys, API keys; else mcp-aws-server in XDG_STATE_HOME"),
+  log_level: z.enum(LOG_LEVELS).default("info").describe("Least severe level that is logged; LOG_LEVEL works too"),
+  host: z.string().min(1).default("127.0.0.1").describe("Address to listen on (http); others than loopback need a key"),
+  port: int(0, 65_535).default(8080).describe("Port to listen on (http); 0 takes a free one"),
+  allowed_hosts: list
+    .default(["localhost", "127.0.0.1", "[::1]"])
+    .describe("Host names requests may be addressed to (http)"),
+  allowed_origins: list
+    .default(["localhost", "127.0.0.1", "[::1]"])
+    .describe("Host names of web pages that may call (http)"),
+  max_body_bytes: int(1_024, 16_777_216).default(262_144).describe("Largest message accepted, in bytes"),
+  max_sessions: int(1, 100_000).default(1_000).describe("Sessions of older clients at once (http)"),
+  session_idle_s: int(1, 86_400).default(1_800).describe("Seconds after which an idle session is closed (http)"),
+  max_calls: int(1, 10_000).default(100).describe("Calls at once; the next ones are refused"),
+  max_waits: int(1, 10_000).default(20).describe("Calls with wait at once, counted apart"),
+  deadline_s: int(1, 3_600).default(30).describe("Seconds one call may take, unless its tool declares more"),
+  drain_s: int(0, 600).default(20).describe("Seconds running calls get to finish on shutdown"),
+  breaker_failures: int(1, 1_000).default(5).describe("Consecutive failures that open a circuit breaker"),
+  breaker_reset_s: z.coerce.number().min(0.1).max(3_600).default(60).describe("Seconds an open breaker refuses calls"),
+  breaker_trials: int(1, 100).default(3).describe("Trial calls at once while half open, and successes that close it"),
+});
+export type Settings = z.output<typeof Settings>;
+export type SettingName = keyof Settings;
+
+/** Standard variables that stand in for a setting of ours. */
+const STANDARD_ENV: Readonly<Record<string, readonly string[]>> = {
+  region: ["AWS_REGION", "AWS_DEFAULT_REGION"],
+  log_level: ["LOG_LEVEL"],
+};
+
+export const settingNames = Object.keys(Settings.shape) as SettingName[];
+export const envName = (setting: string): string => `MCP_AWS_${setting.toUpperCase()}`;
+export const flagName = (setting: string): string => setting.replaceAll("_", "-");
+
+/**
+ * Puts flags, environment and file together.
+ * @param flags what the command line said, by setting name; undefined means not given
+ * @throws ConfigError naming the setting, where it came from and what is wrong with it
+ */
+export async function loadSettings(
+  flags: Readonly<Record<string, unknown>>,
+  env: NodeJS.ProcessEnv,
+  file: string | undefined,
+): Promise<Settings> {
+  const given: Record<string, { value: unknown; from: string }> = {};
+  if (file) for (const [key, value] of Object.entries(await readConfigFile(file))) given[key] = { value, from: file };
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith("MCP_AWS_") || value === undefined || value === "") continue;
+    const key = name.slice("MCP_AWS_".length).toLowerCase();
+    if (key !== "config") given[key] = { value, from: name };
+  }
+  for (const key of settingNames) {
+    const standard = STANDARD_ENV[key]?.find((name) => env[name]);
+    if (standard && !given[key]) given[key] = { value: env[standard], from: standard };
+    if (flags[key] !== undefined) given[key] = { value: flags[key], from: `--${flagName(key)}` };
+  }
+  if (typeof given.log_level?.value === "string") given.log_level.value = normaliseLevel(given.log_level.value);
+
+  for (const [key, { from }] of Object.entries(given)) {
+    if (!(key in Settings.shape)) throw new ConfigError(`${from}: there is no setting "${key}"${suggestion(key)}.`);
+  }
+  const parsed = Settings.safeParse(Object.fromEntries(Object.entries(given).map(([key, { value }]) => [key, value])));
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => {
+    const key = String(path[0]);
+    return `${given[key]?.from ?? key}: ${message}`;
+  });
+  throw new ConfigError(problems.join("\n"));
+}
+
+/** Where state lives unless told otherwise. */
+export function stateDir(settings: Settings, env: NodeJS.ProcessEnv): string {
+  const base = env.XDG_STATE_HOME || join(env.HOME || homedir(), ".local", "state");
+  return settings.state_dir ?? join(base, "mcp-aws-server");
+}
+
+/** The user of a stdio connection. */
+export function localUser(settings: Settings): { id: string; via: "configured_user" | "os_user" } {
+  if (settings.user) return { id: settings.user, via: "configured_user" };
+  try {
+    return { id: userInfo().username, via: "os_user" };
+  } catch {
+    // A container may run under a uid that has no name.
+    return { id: `uid:${process.getuid?.() ?? "unknown"}`, via: "os_user" };
+  }
+}
+
+async function readConfigFile(file: string): Promise<Record<string, unknown>> {
+  const { parseDocument } = await import("yaml");
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError(`Cannot read the configuration file ${file}: ${(error as Error).message}`);
+  }
+  const document = parseDocument(text);
+  const [problem] = document.errors;
+  if (problem) throw new ConfigError(`${file}: ${problem.message}`);
+  const content: unknown = document.toJS();
+  if (content === null) return {};
+  if (typeof content !== "object" || Array.isArray(content))
+    throw new ConfigError(`${file}: not a mapping of settings`);
+  return content as Record<string, unknown>;
+}
+
+/** `WARNING`, `Info` and the like, as other programs spell them. */
+function normaliseLevel(level: string): string {
+  const lower = level.toLowerCase();
+  return lower === "warning"
+    ? "warn"
+    : lower === "critical" || lower === "fatal"
+      ? "error"
+      : lower === "trace"
+        ? "debug"
+        : lower;
+}
+
+function suggestion(key: string): string {
+  const [nearest] = settingNames
+    .map((name) => ({ name, distance: editDistance(key, name) }))
+    .sort((a, b) => a.distance - b.distance);
+  return nearest && nearest.distance <= 3 ? `; did you mean "${nearest.name}"?` : "";
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

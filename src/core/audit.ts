@@ -1,0 +1,53 @@
+import type { AwsAttempt, ConfirmedVia, Result } from "./call.ts";
+import type { Effect } from "./tool.ts";
+
+/**
+ * What the call path tells the trail. The trail redacts it, adds its own sequence number and writer, and chains it.
+ * `intent`: about to change AWS. `outcome`: how a call ended, refusals included. `question`: a person was asked.
+ * `auth_failure`: nobody got in. `server`: the process itself started, stopped, or changed its options.
+ */
+export interface AuditEvent {
+  event: "intent" | "outcome" | "question" | "auth_failure" | "server";
+  call_id: string;
+  /** ISO 8601 with zone. */
+  timestamp: string;
+  user: string;
+  roles: readonly string[];
+  authenticated_via: string;
+  /** The client's own name for itself; unverified. */
+  agent: string | undefined;
+  transport: string;
+  /** Tool name. */
+  operation: string;
+  effect?: Effect | undefined;
+  resource_type?: string | undefined;
+  resource_id?: string | undefined;
+  region?: string | undefined;
+  account?: string | undefined;
+  arguments?: unknown;
+  /** Ids of the policies that decided. */
+  policies?: readonly string[] | undefined;
+  confirm_mode?: string | undefined;
+  confirmed_via?: ConfirmedVia | undefined;
+  /** The call in which the person was asked, for a call that carries the answer. */
+  asked_in?: string | undefined;
+  /** `pending` for intents and questions. */
+  result: Result | "pending";
+  duration_ms?: number | undefined;
+  error?: { kind: string; message: string; detail?: string | undefined } | undefined;
+  /** Summary of the reply, at most 2 KB. */
+  response?: unknown;
+  attempts?: readonly AwsAttempt[] | undefined;
+  trace_id?: string | undefined;
+  detail?: unknown;
+}
+
+/** Where a row went. `lost` means neither store nor spool took it; it was logged in full. */
+export type Recorded = "stored" | "spooled" | "lost";
+
+export interface AuditTrail {
+  /** Resolves once the row is committed and synced; rejects with `audit_unavailable` otherwise. */
+  commit(event: AuditEvent): Promise<void>;
+  /** Commits, or failing that spools; never rejects. */
+  record(event: AuditEvent): Promise<Recorded>;
+}

@@ -1,0 +1,159 @@
+import {
+  CLIENT_CAPABILITIES_META_KEY,
+  CLIENT_INFO_META_KEY,
+  type ClientCapabilities,
+  createRequestStateCodec,
+  type Implementation,
+  type InputRequiredResult,
+  inputRequired,
+  inputResponse,
+  ProtocolError,
+  ProtocolErrorCode,
+  Server,
+  type ServerContext,
+} from "@modelcontextprotocol/server";
+import { type Answer, CONFIRMATION_TTL_MS, type Pending } from "../call/confirmation.ts";
+import type { HandleCall } from "../call/handle-call.ts";
+import type { CallReply, CallRequest } from "../call/parts.ts";
+import type { Agent, Principal } from "../core/call.ts";
+import type { Log } from "../core/log.ts";
+import { cleanText } from "../core/text.ts";
+import type { Progress } from "../core/tool.ts";
+import { instructions } from "./instructions.ts";
+import type { ToolList } from "./tool-list.ts";
+
+export interface ServerParts {
+  version: string;
+  handleCall: HandleCall;
+  toolList: ToolList;
+  log: Log;
+  /** At least 32 bytes; signs what a pending confirmation sends through the client. */
+  stateKey: Uint8Array;
+}
+
+/** One protocol server for one connection, session or request, serving this principal. */
+export type CreateServer = (principal: Principal, transport: CallRequest["transport"]) => Server;
+
+const QUESTION = "confirm";
+/** A client may keep the list for a minute; roles and policies change rarely. */
+const LIST_TTL_MS = 60_000;
+
+/**
+ * Uses the SDK's low-level server: the convenience class would answer unknown tools and bad arguments before the call
+ * path (and so the audit trail) sees them. Everything that does not depend on the principal is made once, here.
+ */
+export function createServerFactory(parts: ServerParts): CreateServer {
+  const codec = createRequestStateCodec<Pending>({ key: parts.stateKey, ttlSeconds: CONFIRMATION_TTL_MS / 1000 });
+  const info = { name: "mcp-aws-server", title: "AWS", version: parts.version };
+  const options = {
+    capabilities: { tools: {} },
+    instructions,
+    cacheHints: { "tools/list": { ttlMs: LIST_TTL_MS, cacheScope: "private" as const } },
+    requestState: { verify: codec.verify },
+    inputRequired: { roundTimeoutMs: CONFIRMATION_TTL_MS },
+  };
+
+  return (principal, transport) => {
+    const server = new Server(info, options);
+    server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
+
+    server.setRequestHandler("tools/list", () => ({ tools: parts.toolList(principal) }));
+
+    server.setRequestHandler("tools/call", async (request, context) => {
+      const envelope = context.mcpReq.envelope as ClientEnvelope | undefined;
+      const capabilities = envelope ? envelope[CLIENT_CAPABILITIES_META_KEY] : server.getClientCapabilities();
+      const agent = envelope ? envelope[CLIENT_INFO_META_KEY] : server.getClientVersion();
+      const via = envelope ? "input_required" : "elicitation";
+      const reply = await parts.handleCall({
+        tool: request.params.name,
+        arguments: request.params.arguments ?? {},
+        principal,
+        transport,
+        agent: agentOf(agent),
+        signal: cancellation(context),
+        progress: progressOf(context),
+        canAsk: asksForms(capabilities?.elicitation) ? via : undefined,
+        answer: answerOf(context, via),
+        traceId: traceIdOf(context),
+      });
+      return toProtocol(reply, (pending) => codec.mint(pending));
+    });
+    return server;
+  };
+}
+
+/** What a 2026 request says of its client; the SDK has checked it against the protocol's schema. */
+interface ClientEnvelope {
+  [CLIENT_CAPABILITIES_META_KEY]?: ClientCapabilities;
+  [CLIENT_INFO_META_KEY]?: Implementation;
+}
+
+/** A bare `elicitation: {}` means forms, the only kind there was when it was introduced. */
+function asksForms(elicitation: { form?: unknown; url?: unknown } | undefined): boolean {
+  return elicitation !== undefined && (elicitation.form !== undefined || elicitation.url === undefined);
+}
+
+function agentOf(info: { name: string; version: string } | undefined): Agent | undefined {
+  return info && { name: cleanText(info.name, 64), version: cleanText(info.version, 32) };
+}
+
+/** A client may cancel by message or, over HTTP, by going away. */
+function cancellation(context: ServerContext): AbortSignal {
+  const disconnected = context.http?.req?.signal;
+  return disconnected ? AbortSignal.any([context.mcpReq.signal, disconnected]) : context.mcpReq.signal;
+}
+
+function answerOf(context: ServerContext, via: Answer["via"]): Answer | undefined {
+  const pending = context.mcpReq.requestState<Pending>();
+  if (pending === undefined) return undefined;
+  const given = inputResponse(context.mcpReq.inputResponses, QUESTION);
+  if (given.kind !== "elicit") return { pending, via, action: "missing", content: {} };
+  return { pending, via, action: given.action, content: given.action === "accept" ? (given.content ?? {}) : {} };
+}
+
+function progressOf(context: ServerContext): Progress {
+  const progressToken = context.mcpReq._meta?.progressToken;
+  if (progressToken === undefined) return () => {};
+  let last = -1;
+  return (done, total, message) => {
+    // The protocol wants every value above the one before.
+    last = Math.max(done, last + 0.001);
+    const params = {
+      progressToken,
+      progress: last,
+      ...(total !== undefined && { total }),
+      message: cleanText(message, 200),
+    };
+    // A client that has gone away is noticed by its signal, not here.
+    context.mcpReq.notify({ method: "notifications/progress", params }).catch(() => {});
+  };
+}
+
+/** The trace id of a W3C `traceparent`, which the protocol carries in `_meta`. */
+function traceIdOf(context: ServerContext): string | undefined {
+  const parent = context.mcpReq._meta?.traceparent;
+  return typeof parent === "string" ? /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(parent)?.[1] : undefined;
+}
+
+async function toProtocol(reply: CallReply, mint: (pending: Pending) => Promise<string>) {
+  const _meta = { "mcp-aws-server/call_id": reply.callId };
+  switch (reply.kind) {
+    case "unknown_tool":
+      throw new ProtocolError(ProtocolErrorCode.InvalidParams, reply.message);
+    case "question": {
+      const { message, form, pending } = reply.question;
+      const asked: InputRequiredResult = inputRequired({
+        inputRequests: { [QUESTION]: inputRequired.elicit({ message, requestedSchema: form }) },
+        requestState: await mint(pending),
+      });
+      return asked;
+    }
+    case "result":
+      return {
+        content: [{ type: "text" as const, text: JSON.stringify(reply.content) }],
+        structuredContent: reply.content,
+        isError: reply.isError,
+        _meta,
+      };
+  }
+}

@@ -1,0 +1,81 @@
+import { Transform } from "node:stream";
+import { type StdioServerHandle, StdioServerTransport, serveStdio as serve } from "@modelcontextprotocol/server/stdio";
+import type { Principal } from "../core/call.ts";
+import type { Log } from "../core/log.ts";
+import { parseMessage, type Rejection } from "./body.ts";
+import type { CreateServer } from "./server.ts";
+
+export interface StdioParts {
+  createServer: CreateServer;
+  principal: Principal;
+  maxMessageBytes: number;
+  log: Log;
+  /** The client closed its end. */
+  onEnd: () => void;
+}
+
+/**
+ * Serves MCP over this process's standard input and output. The SDK's transport drops lines it cannot parse and closes
+ * on one that is too long; the guard in front of it answers both with a JSON-RPC error and goes on.
+ */
+export function serveStdio(parts: StdioParts): StdioServerHandle {
+  const answer = (rejection: Rejection) => {
+    parts.log.warn({ code: rejection.code }, rejection.message);
+    const { code, message } = rejection;
+    process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", error: { code, message }, id: null })}\n`);
+  };
+  const input = process.stdin.pipe(new LineGuard(parts.maxMessageBytes, answer));
+  input.once("end", parts.onEnd);
+  process.stdout.once("error", parts.onEnd);
+  return serve(() => parts.createServer(parts.principal, "stdio"), {
+    transport: new StdioServerTransport(input, process.stdout, { maxBufferSize: parts.maxMessageBytes * 2 }),
+    onerror: (error) => parts.log.warn({ err: error.message }, "protocol error"),
+  });
+}
+
+/** Passes on the lines that are messages, and reports the others. Holds at most one line of at most `max` bytes. */
+export class LineGuard extends Transform {
+  readonly #max: number;
+  readonly #onRejected: (rejection: Rejection) => void;
+  #pieces: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(max: number, onRejected: (rejection: Rejection) => void) {
+    super();
+    this.#max = max;
+    this.#onRejected = onRejected;
+  }
+
+  override _transform(chunk: Buffer, _encoding: string, done: () => void): void {
+    let start = 0;
+    for (let end = chunk.indexOf(0x0a); end >= 0; end = chunk.indexOf(0x0a, start)) {
+      this.#hold(chunk.subarray(start, end));
+      this.#endLine();
+      start = end + 1;
+    }
+    this.#hold(chunk.subarray(start));
+    done();
+  }
+
+  /** Keeps a piece of the line, or only its length once the line is too long. */
+  #hold(piece: Buffer): void {
+    this.#bytes += piece.length;
+    if (this.#bytes <= this.#max) this.#pieces.push(piece);
+    else this.#pieces = [];
+  }
+
+  #endLine(): void {
+    const bytes = this.#bytes;
+    const line = Buffer.concat(this.#pieces).toString("utf8").trim();
+    this.#pieces = [];
+    this.#bytes = 0;
+    if (bytes > this.#max) {
+      this.#onRejected({ status: 413, code: -32600, message: `Message is larger than ${this.#max} bytes` });
+      return;
+    }
+    if (line === "") return;
+    const parsed = parseMessage(line);
+    if (parsed.ok) this.push(`${line}\n`);
+    else this.#onRejected(parsed.rejection);
+  }
+}

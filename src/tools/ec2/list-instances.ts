@@ -1,0 +1,146 @@
+import type { Filter, Instance } from "@aws-sdk/client-ec2";
+import * as z from "zod";
+import { defineTool } from "../../core/tool.ts";
+import { questionHash } from "../shared/cursor.ts";
+import { listRegions } from "../shared/listing.ts";
+import { cursor, limit, listOutput, Region } from "../shared/schemas.ts";
+import { InstanceId, instancesOf, nameOf, STATES, State, stateOf, tagsOf } from "./instance.ts";
+
+const TagValue = z.string().max(256);
+
+const input = z.strictObject({
+  region: Region.optional(),
+  regions: z.array(Region).min(1).max(20).optional().describe("Several regions at once; default: the server's region"),
+  states: z.array(State).min(1).max(STATES.length).optional(),
+  tags: z
+    .record(z.string().min(1).max(128), z.union([TagValue, z.array(TagValue).min(1).max(50)]))
+    .refine((tags) => Object.keys(tags).length <= 20, "at most 20 tags")
+    .optional()
+    .describe('Tag key → value or values, e.g. {"env":"prod"}; "*" matches any text'),
+  types: z
+    .array(z.string().regex(/^[a-z0-9.*-]{1,64}$/, "not an instance type such as m7g.large"))
+    .min(1)
+    .max(50)
+    .optional(),
+  vpc_id: z
+    .string()
+    .regex(/^vpc-[0-9a-f]{8,17}$/, "not a VPC id")
+    .optional(),
+  name_contains: z.string().min(1).max(128).optional().describe("Part of the Name tag, case-sensitive"),
+  instance_ids: z.array(InstanceId).min(1).max(100).optional(),
+  limit,
+  cursor,
+});
+type Input = z.output<typeof input>;
+
+const Item = z.object({
+  instance_id: z.string(),
+  name: z.string().optional(),
+  state: State,
+  type: z.string(),
+  region: z.string(),
+  az: z.string().optional(),
+  private_ip: z.string().optional(),
+  public_ip: z.string().optional(),
+  vpc_id: z.string().optional(),
+  launched: z.string().optional(),
+  tags: z.record(z.string(), z.string()).optional(),
+  tags_omitted: z.int().optional(),
+});
+
+const Summary = z.object({ matched: z.int(), by_state: z.record(z.string(), z.int()), counts_complete: z.boolean() });
+
+export const listInstances = defineTool({
+  name: "ec2_list_instances",
+  title: "List EC2 instances",
+  description:
+    "Find EC2 instances by tag, state, type, VPC, name or id, in one or several regions. Counts by state come first; pages by instance. Use ec2_describe_instance for the details of one.",
+  service: "ec2",
+  effect: "read",
+  idempotent: true,
+  iam: [{ action: "ec2:DescribeInstances" }],
+  input,
+  output: listOutput(Summary, Item),
+  subject: (given, defaultRegion) =>
+    regionsOf(given, defaultRegion).map((region) => ({ type: "ec2:instance", id: "*", region })),
+  async handler(given, { aws }) {
+    const { DescribeInstancesCommand, EC2Client } = await import("./sdk.ts");
+    const regions = regionsOf(given, aws.defaultRegion);
+    const filters = filtersOf(given);
+    const listing = await listRegions<{ instance: Instance; region: string }>({
+      question: questionHash("ec2_list_instances", { ...given, regions }),
+      regions,
+      limit: given.limit,
+      cursor: given.cursor,
+      countBy: ({ instance }) => stateOf(instance),
+      fetchPage: async (region, token) => {
+        const answer = await aws.client(EC2Client, region).send(
+          // 200 keeps one page's XML small enough to be parsed without holding up other calls.
+          new DescribeInstancesCommand({ Filters: filters, MaxResults: 200, ...(token && { NextToken: token }) }),
+        );
+        const items = instancesOf(answer.Reservations).map((instance) => ({ instance, region }));
+        return { items, nextToken: answer.NextToken || undefined };
+      },
+    });
+    return {
+      summary: {
+        matched: listing.counts.total,
+        by_state: listing.counts.by,
+        counts_complete: listing.counts.complete,
+      },
+      items: listing.items.map(({ instance, region }) => itemOf(instance, region)),
+      returned: listing.items.length,
+      truncated: listing.truncated,
+      ...(listing.nextCursor && { next_cursor: listing.nextCursor }),
+      as_of: new Date().toISOString(),
+      regions,
+      ...(listing.errors.length > 0 && { errors: listing.errors }),
+    };
+  },
+});
+
+function regionsOf(given: Input, defaultRegion: string): string[] {
+  const named = [...(given.region ? [given.region] : []), ...(given.regions ?? [])];
+  return named.length > 0 ? [...new Set(named)] : [defaultRegion];
+}
+
+function filtersOf(given: Input): Filter[] {
+  const filters: Filter[] = [];
+  const add = (Name: string, Values: string[] | undefined) => Values && filters.push({ Name, Values });
+  add("instance-state-name", given.states);
+  add("instance-type", given.types);
+  add("vpc-id", given.vpc_id === undefined ? undefined : [given.vpc_id]);
+  add("tag:Name", given.name_contains === undefined ? undefined : [`*${escapeWildcards(given.name_contains)}*`]);
+  // As a filter, not as InstanceIds: one id that does not exist would otherwise fail the whole request.
+  add("instance-id", given.instance_ids);
+  for (const [key, value] of Object.entries(given.tags ?? {}))
+    add(`tag:${key}`, Array.isArray(value) ? value : [value]);
+  return filters;
+}
+
+function escapeWildcards(text: string): string {
+  return text.replace(/[\\*?]/g, "\\$&");
+}
+
+const MAX_TAGS = 10;
+const MAX_TAG_VALUE = 64;
+
+function itemOf(instance: Instance, region: string): z.input<typeof Item> {
+  const tags = Object.entries(tagsOf(instance.Tags)).filter(([key]) => key !== "Name" && !key.startsWith("aws:"));
+  const shown = tags.slice(0, MAX_TAGS).map(([key, value]) => [key, value.slice(0, MAX_TAG_VALUE)] as const);
+  const name = nameOf(instance);
+  return {
+    instance_id: instance.InstanceId ?? "",
+    ...(name && { name }),
+    state: stateOf(instance),
+    type: instance.InstanceType ?? "",
+    region,
+    ...(instance.Placement?.AvailabilityZone && { az: instance.Placement.AvailabilityZone }),
+    ...(instance.PrivateIpAddress && { private_ip: instance.PrivateIpAddress }),
+    ...(instance.PublicIpAddress && { public_ip: instance.PublicIpAddress }),
+    ...(instance.VpcId && { vpc_id: instance.VpcId }),
+    ...(instance.LaunchTime && { launched: instance.LaunchTime.toISOString() }),
+    ...(shown.length > 0 && { tags: Object.fromEntries(shown) }),
+    ...(tags.length > MAX_TAGS && { tags_omitted: tags.length - MAX_TAGS }),
+  };
+}

@@ -1,0 +1,36 @@
+import * as z from "zod";
+
+// The words most tools share. Descriptions are read by a model on every list: short, and only what the name does not say.
+
+export const Region = z
+  .string()
+  .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "not an AWS region such as us-east-1")
+  .max(32);
+
+export const region = Region.optional().describe("AWS region; default: the server's");
+
+export const limit = z.int().min(1).max(200).default(20);
+
+export const cursor = z.string().min(1).max(4096).optional().describe("next_cursor of the previous page");
+
+/** A failure that did not spoil the whole answer. */
+export const PartialError = z.object({
+  region: z.string(),
+  kind: z.string(),
+  message: z.string(),
+});
+export type PartialError = z.infer<typeof PartialError>;
+
+/** The frame of every list reply: counts first, so that a reader can stop early. */
+export function listOutput<S extends z.ZodObject, I extends z.ZodType>(summary: S, item: I) {
+  return z.object({
+    summary,
+    items: z.array(item),
+    returned: z.int(),
+    truncated: z.boolean(),
+    next_cursor: z.string().optional(),
+    as_of: z.string(),
+    regions: z.array(z.string()),
+    errors: z.array(PartialError).optional(),
+  });
+}
