@@ -17,6 +17,7 @@ try {
     "--experimental-test-coverage",
     "--test-coverage-include=src/**/*.ts",
     "--test-coverage-exclude=src/**/*.test.ts",
+    "--test-coverage-exclude=src/**/*-support.ts",
     `--test-coverage-lines=${MIN_LINE_COVERAGE}`,
   ];
   process.exitCode = await run([

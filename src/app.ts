@@ -21,16 +21,33 @@ import { version } from "./version.ts";
 export interface App {
   createServer: CreateServer;
   log: Log;
-  /** Loads what the first call would otherwise wait for. */
-  warmUp(): Promise<void>;
   /** Writes a row about the server itself, or about somebody who did not get in. */
-  recordServerEvent(event: Pick<AuditEvent, "event" | "operation" | "detail" | "result"> & Partial<AuditEvent>): void;
+  recordServerEvent(event: ServerEvent): void;
   readiness(): { ready: boolean; reasons: readonly string[] };
   /**
    * Takes no new calls, lets the running ones finish (`drain_s`, then they are cancelled and recorded), closes the trail.
    */
   close(): Promise<void>;
 }
+
+/** What happened, when it was not a call. */
+export type ServerEvent = Pick<AuditEvent, "event" | "operation" | "result"> & { detail?: unknown };
+
+export function serverEvent(event: ServerEvent): AuditEvent {
+  return {
+    call_id: randomUUID(),
+    timestamp: new Date().toISOString(),
+    user: "server",
+    roles: [],
+    authenticated_via: "none",
+    agent: undefined,
+    transport: "none",
+    ...event,
+  };
+}
+
+/** When what the first call needs is loaded, after the first client has come. */
+const WARM_UP_MS = 300;
 
 /** How long cancelled calls get to write their outcome. */
 const RECORDING_MS = 5_000;
@@ -75,29 +92,26 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
     },
   });
 
+  const createServer = createServerFactory({
+    version,
+    handleCall,
+    toolList: createToolList(catalog, (principal, tool) => mayReach(principal, tool.effect)),
+    log,
+    // New with every process: a confirmation asked before a restart has to be asked again.
+    stateKey: randomBytes(32),
+  });
+
+  let warmUp: NodeJS.Timeout | undefined;
+
   const app: App = {
     log,
-    warmUp: async () => void (await policy()),
-    createServer: createServerFactory({
-      version,
-      handleCall,
-      toolList: createToolList(catalog, (principal, tool) => mayReach(principal, tool.effect)),
-      log,
-      // New with every process: a confirmation asked before a restart has to be asked again.
-      stateKey: randomBytes(32),
-    }),
+    createServer(principal, transport) {
+      // Once the first client has had time to get its list of tools: a server nobody talks to stays small.
+      warmUp ??= setTimeout(() => policy().catch(() => {}), WARM_UP_MS).unref();
+      return createServer(principal, transport);
+    },
     recordServerEvent: (event) => {
-      void trail.record({
-        call_id: randomUUID(),
-        timestamp: new Date().toISOString(),
-        user: "server",
-        roles: [],
-        authenticated_via: "none",
-        agent: undefined,
-        transport,
-        confirm_mode: settings.confirm,
-        ...event,
-      });
+      void trail.record({ ...serverEvent(event), transport, confirm_mode: settings.confirm });
     },
     readiness: () => {
       const health = trail.health();

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
-import { homedir, userInfo } from "node:os";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import * as z from "zod";
 import { CONFIRM_MODES, ROLES } from "./core/call.ts";
 import { LOG_LEVELS } from "./core/log.ts";
+import { REGION_NAME } from "./core/region.ts";
 
 /** A configuration that cannot be used. The message names the setting and what to do; it is shown without a stack. */
 export class ConfigError extends Error {
@@ -21,7 +22,7 @@ const list = z.preprocess(
   z.array(z.string().min(1)),
 );
 const int = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
-const region = z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "not an AWS region such as us-east-1");
+const region = z.string().regex(REGION_NAME, "not an AWS region such as us-east-1");
 
 /**
  * Every setting there is, in the order of the documentation. `--some-key`, `MCP_AWS_SOME_KEY` and `some_key:` in the
@@ -84,28 +85,32 @@ export async function loadSettings(
   env: NodeJS.ProcessEnv,
   file: string | undefined,
 ): Promise<Settings> {
-  const given: Record<string, { value: unknown; from: string }> = {};
-  if (file) for (const [key, value] of Object.entries(await readConfigFile(file))) given[key] = { value, from: file };
+  // A map: in an object, a setting called __proto__ would be something else.
+  const given = new Map<string, { value: unknown; from: string }>();
+  if (file)
+    for (const [key, value] of Object.entries(await readConfigFile(file))) given.set(key, { value, from: file });
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith("MCP_AWS_") || value === undefined || value === "") continue;
     const key = name.slice("MCP_AWS_".length).toLowerCase();
-    if (key !== "config") given[key] = { value, from: name };
+    if (key !== "config") given.set(key, { value, from: name });
   }
   for (const key of settingNames) {
     const standard = STANDARD_ENV[key]?.find((name) => env[name]);
-    if (standard && !given[key]) given[key] = { value: env[standard], from: standard };
-    if (flags[key] !== undefined) given[key] = { value: flags[key], from: `--${flagName(key)}` };
+    if (standard && !given.has(key)) given.set(key, { value: env[standard], from: standard });
+    if (flags[key] !== undefined) given.set(key, { value: flags[key], from: `--${flagName(key)}` });
   }
-  if (typeof given.log_level?.value === "string") given.log_level.value = normaliseLevel(given.log_level.value);
+  const level = given.get("log_level");
+  if (typeof level?.value === "string") level.value = normaliseLevel(level.value);
 
-  for (const [key, { from }] of Object.entries(given)) {
-    if (!(key in Settings.shape)) throw new ConfigError(`${from}: there is no setting "${key}"${suggestion(key)}.`);
+  for (const [key, { from }] of given) {
+    if (!Object.hasOwn(Settings.shape, key))
+      throw new ConfigError(`${from}: there is no setting "${key}"${suggestion(key)}.`);
   }
-  const parsed = Settings.safeParse(Object.fromEntries(Object.entries(given).map(([key, { value }]) => [key, value])));
+  const parsed = Settings.safeParse(Object.fromEntries([...given].map(([key, { value }]) => [key, value])));
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path, message }) => {
     const key = String(path[0]);
-    return `${given[key]?.from ?? key}: ${message}`;
+    return `${given.get(key)?.from ?? key}: ${message}`;
   });
   throw new ConfigError(problems.join("\n"));
 }
@@ -114,17 +119,6 @@ export async function loadSettings(
 export function stateDir(settings: Settings, env: NodeJS.ProcessEnv): string {
   const base = env.XDG_STATE_HOME || join(env.HOME || homedir(), ".local", "state");
   return settings.state_dir ?? join(base, "mcp-aws-server");
-}
-
-/** The user of a stdio connection. */
-export function localUser(settings: Settings): { id: string; via: "configured_user" | "os_user" } {
-  if (settings.user) return { id: settings.user, via: "configured_user" };
-  try {
-    return { id: userInfo().username, via: "os_user" };
-  } catch {
-    // A container may run under a uid that has no name.
-    return { id: `uid:${process.getuid?.() ?? "unknown"}`, via: "os_user" };
-  }
 }
 
 async function readConfigFile(file: string): Promise<Record<string, unknown>> {

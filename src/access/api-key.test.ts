@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { isKeyToken, KeyStore } from "./api-key.ts";
+import { replaceFile } from "./state-file.ts";
 
 function scratch(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), "api-key-"));
@@ -144,16 +145,36 @@ test("a running server sees within a second what another process changed, and lo
   assert.deepEqual(server.problems, []);
 });
 
-test("a change that keeps size and time is seen, by the file's being another one", async (t) => {
+test("a change that keeps size and time is seen too", async (t) => {
   const directory = scratch(t);
+  const path = join(directory, "api-keys.json");
+  const { token } = await open(directory).store.createKey({ name: "aaa", role: "viewer" });
+  utimesSync(path, 1000, 1000);
   const server = open(directory);
-  const first = await server.store.createKey({ name: "a", role: "viewer" });
-  const other = open(directory).store;
-  await other.revoke(first.key.id);
-  const second = await other.createKey({ name: "a", role: "viewer" });
+  assert.equal(server.store.verify(token)?.id, "aaa");
+  replaceFile(path, readFileSync(path, "utf8").replace("aaa", "bbb"));
+  utimesSync(path, 1000, 1000);
   server.clock.ms = 1000;
-  assert.equal(server.store.verify(first.token), undefined);
-  assert.equal(server.store.verify(second.token)?.id, "a");
+  assert.equal(server.store.verify(token)?.id, "bbb");
+});
+
+test("an unknown id costs what a wrong key costs", async (t) => {
+  const { store } = open(scratch(t));
+  const { token } = await store.createKey({ name: "a", role: "viewer" });
+  const wrong = `${token.slice(0, 16)}${"A".repeat(43)}`;
+  const unknown = `mcpaws_${token.startsWith("mcpaws_0") ? "1" : "0"}${wrong.slice(8)}`;
+  const best = { wrong: Number.POSITIVE_INFINITY, unknown: Number.POSITIVE_INFINITY };
+  const time = (guess: string): number => {
+    const start = performance.now();
+    for (let i = 0; i < 200; i++) assert.equal(store.verify(guess), undefined);
+    return performance.now() - start;
+  };
+  for (let round = 0; round < 50; round++) {
+    best.wrong = Math.min(best.wrong, time(wrong));
+    best.unknown = Math.min(best.unknown, time(unknown));
+  }
+  const ratio = best.unknown / best.wrong;
+  assert.ok(ratio > 0.6 && ratio < 1.6, `ratio ${ratio}`);
 });
 
 test("processes that make keys at the same time lose none", async (t) => {
@@ -278,6 +299,23 @@ test("a file that breaks while running keeps the old keys, is reported once, and
   writeFileSync(path, good);
   clock.ms += 1000;
   assert.equal(store.verify(token)?.id, "a");
+});
+
+test("a secret that goes missing and comes back while running is taken without another change of the keys", async (t) => {
+  const directory = scratch(t);
+  const secretPath = join(directory, "api-key.key");
+  const { store, clock, problems } = open(directory);
+  const { token: first } = await store.createKey({ name: "a", role: "viewer" });
+  const { token: second } = await open(directory).store.createKey({ name: "b", role: "viewer" });
+  const secret = readFileSync(secretPath);
+  rmSync(secretPath);
+  clock.ms += 1000;
+  assert.equal(store.verify(first)?.id, "a");
+  assert.equal(store.verify(second), undefined);
+  assert.match(problems.join(), /api-key\.key is missing/);
+  writeFileSync(secretPath, secret);
+  clock.ms += 1000;
+  assert.equal(store.verify(second)?.id, "b");
 });
 
 test("without a listener a problem is no crash", async (t) => {

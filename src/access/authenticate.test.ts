@@ -90,23 +90,23 @@ test("a revoked key is unknown", async () => {
 });
 
 test("stdio: the configured user, otherwise the user of the operating system", () => {
-  assert.deepEqual(stdioPrincipal({ MCP_AWS_USER: " agent-1 " }, "admin"), {
+  assert.deepEqual(stdioPrincipal(" agent-1 ", "admin"), {
     id: "agent-1",
     roles: ["admin"],
     via: "configured_user",
   });
-  for (const env of [{}, { MCP_AWS_USER: undefined }, { MCP_AWS_USER: "" }, { MCP_AWS_USER: "  " }]) {
+  for (const user of [undefined, "", "  "]) {
     assert.deepEqual(
-      stdioPrincipal(env, "viewer", () => "ubuntu"),
+      stdioPrincipal(user, "viewer", () => "ubuntu"),
       { id: "ubuntu", roles: ["viewer"], via: "os_user" },
     );
   }
   const nameless = (): string => {
     throw new Error("ENOENT: no such user");
   };
-  assert.equal(stdioPrincipal({}, "viewer", nameless).id, `uid:${process.getuid?.() ?? "unknown"}`);
+  assert.equal(stdioPrincipal(undefined, "viewer", nameless).id, `uid:${process.getuid?.() ?? "unknown"}`);
 });
 
 test("stdio: asks the operating system itself", () => {
-  assert.equal(stdioPrincipal({}, "viewer").id, userInfo().username);
+  assert.equal(stdioPrincipal(undefined, "viewer").id, userInfo().username);
 });

@@ -43,15 +43,15 @@ export function authenticateHttp(
 }
 
 /**
- * Who is calling over stdio: `MCP_AWS_USER` where it is set to something, otherwise the operating system's user. A user
- * without a name, common in containers, is called `uid:<number>`.
+ * Who is calling over stdio: the configured user where there is one, otherwise the operating system's. A user without a
+ * name, common in containers, is called `uid:<number>`.
  */
 export function stdioPrincipal(
-  env: Readonly<Record<string, string | undefined>>,
+  user: string | undefined,
   role: Role,
   osUser: () => string = () => userInfo().username,
 ): Principal {
-  const configured = env.MCP_AWS_USER?.trim();
+  const configured = user?.trim();
   if (configured) return { id: configured, roles: [role], via: "configured_user" };
   return { id: nameOf(osUser), roles: [role], via: "os_user" };
 }

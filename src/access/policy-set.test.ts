@@ -83,6 +83,11 @@ const refused: [what: string, text: string, message: RegExp][] = [
     /^site-1\.cedar: policy x: it asks for tags but also covers reads/,
   ],
   [
+    "tags on reads, by the tool's name",
+    `@id("x") forbid (principal, action == Action::"ec2_list_instances", resource) unless { resource.hasTag("t") };`,
+    /^site-1\.cedar: policy x: it asks for tags but also covers reads/,
+  ],
+  [
     "an action that never meets the resource",
     `@id("x") forbid (principal, action == Action::"ec2_start_instance", resource is Scope);`,
     /^site-1\.cedar: policy x: it can never apply/,
@@ -122,6 +127,9 @@ test("takes policies that are sound, from several files, and empty files", async
     "// nothing yet\n",
     `
     @id("tags") forbid (principal, action, resource is Resource) when { resource.hasTag("env") && resource.getTag("env") == "prod" };
+    @id("writes") forbid (principal, action in [Action::"write", Action::"deploy"], resource) when { resource.hasTag("w") };
+    @id("start") forbid (principal, action == Action::"ec2_start_instance", resource) when { resource.hasTag("s") };
+    @id("one") forbid (principal, action, resource == Resource::"i-1") when { resource.hasTag("o") };
     @id("regions") forbid (principal, action, resource) unless { resource.region like "eu-*" };`,
   );
   assert.deepEqual(engine.warnings, []);
@@ -136,6 +144,13 @@ test("takes policies that are sound, from several files, and empty files", async
     });
   assert.deepEqual(start({}), { verdict: "run", reason: "permitted", policies: ["good"] });
   assert.deepEqual(start({ env: "prod" }).policies, ["tags"]);
+  for (const [tag, policy] of [
+    ["w", "writes"],
+    ["s", "start"],
+    ["o", "one"],
+  ] as const) {
+    assert.deepEqual(start({ [tag]: "" }).policies, [policy]);
+  }
   assert.deepEqual(start({}, "us-east-1").policies, ["regions"]);
 });
 

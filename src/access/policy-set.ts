@@ -1,5 +1,6 @@
-import type { DetailedError, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
+import type { DetailedError, EntityUidJson, PolicyJson, TypeAndId } from "@cedar-policy/cedar-wasm/nodejs";
 import { BUILT_IN_POLICIES } from "./cedar/roles.ts";
+import { cedarSchema, type PolicyTool } from "./cedar/schema.ts";
 
 export type Cedar = typeof import("@cedar-policy/cedar-wasm/nodejs");
 
@@ -17,6 +18,8 @@ export interface Policy {
 }
 
 export interface PolicySet {
+  /** The schema of the tools, as Cedar text. */
+  schema: string;
   policies: readonly Policy[];
   /** What Cedar finds odd in site policies without it being wrong, e.g. invisible characters in a string. */
   warnings: readonly string[];
@@ -25,10 +28,12 @@ export interface PolicySet {
 const BUILT_IN = "built-in policies";
 
 /**
- * The built-in policies and the site's, parsed and validated strictly against the schema. Throws an Error that names
+ * The built-in policies and the site's, parsed and validated strictly against the tools' schema. Throws an Error that names
  * file and policy when anything is wrong, including policies that could never apply and tags asked of reads.
  */
-export function loadPolicySet(cedar: Cedar, schema: string, sites: readonly SitePolicies[]): PolicySet {
+export function loadPolicySet(cedar: Cedar, tools: readonly PolicyTool[], sites: readonly SitePolicies[]): PolicySet {
+  const schema = cedarSchema(tools);
+  const reads = new Set(["read", ...tools.filter(({ effect }) => effect === "read").map(({ name }) => name)]);
   const policies = [{ file: BUILT_IN, text: BUILT_IN_POLICIES }, ...sites].flatMap((source) => parse(cedar, source));
   const byId = new Map<string, Policy>();
   for (const policy of policies) {
@@ -45,18 +50,10 @@ export function loadPolicySet(cedar: Cedar, schema: string, sites: readonly Site
   for (const { policyId, error } of answer.validationErrors) throw nameIt(policyId, error);
 
   const own = policies.filter(({ file }) => file !== BUILT_IN);
-  for (const policy of own) checkReach(cedar, schema, policy);
-  const warnings = answer.validationWarnings
-    .filter(({ policyId }) => own.some(({ id }) => id === policyId))
-    .map(({ policyId, error }) => nameIt(policyId, error).message);
-  return { policies, warnings };
-}
-
-/** The names of the tools a policy can have a say in: for all others its conditions are known to be false. */
-export function reach(cedar: Cedar, schema: string, policy: Policy): string[] {
-  const environments = cedar.getValidRequestEnvsPolicy(policy.text, schema);
-  if (environments.type === "failure") throw problem(policy, environments.error);
-  return environments.actions.map((action) => action.replace(/^Action::"(.*)"$/, "$1"));
+  for (const policy of own) checkTags(policy, reads);
+  const warnings = answer.validationWarnings.filter(({ policyId }) => own.some(({ id }) => id === policyId));
+  for (const { policyId } of warnings) checkUse(cedar, schema, byId.get(policyId));
+  return { schema, policies, warnings: warnings.map(({ policyId, error }) => nameIt(policyId, error).message) };
 }
 
 function parse(cedar: Cedar, { file, text }: SitePolicies): Policy[] {
@@ -81,19 +78,32 @@ function parse(cedar: Cedar, { file, text }: SitePolicies): Policy[] {
 
 /**
  * Cedar takes `hasTag` on a read for plainly false, so a forbid that asks for a tag would silently not protect reads,
- * and one that exempts a tag would forbid them all. Both are refused; so is a policy that can never apply.
+ * and one that exempts a tag would forbid them all. Both are refused, by what the policy's head covers.
  */
-function checkReach(cedar: Cedar, schema: string, policy: Policy): void {
-  const usesTags = /"(hasTag|getTag)":/.test(JSON.stringify(policy.json.conditions));
-  const head = cedar.getValidRequestEnvsPolicy({ ...policy.json, conditions: [] }, schema);
-  if (usesTags && head.type === "success" && head.resources.includes("Scope")) {
-    throw problem(
-      policy,
-      "it asks for tags but also covers reads, whose tags are not known; " +
-        "write `resource is Resource` in its head, or limit its actions to groups other than read",
-    );
-  }
-  if (reach(cedar, schema, policy).length === 0) throw problem(policy, "it can never apply to any call");
+function checkTags(policy: Policy, reads: ReadonlySet<string>): void {
+  const { action, resource, conditions } = policy.json;
+  if (!/"(hasTag|getTag)":/.test(JSON.stringify(conditions))) return;
+  const type =
+    resource.op === "is" ? resource.entity_type : "entity" in resource ? typeAndId(resource.entity).type : "";
+  const actions = "entity" in action ? [action.entity] : "entities" in action ? action.entities : undefined;
+  const coversReads = actions?.some((each) => reads.has(typeAndId(each).id)) ?? true;
+  if (type === "Resource" || !coversReads) return;
+  throw problem(
+    policy,
+    "it asks for tags but also covers reads, whose tags are not known; " +
+      "write `resource is Resource` in its head, or limit its actions to groups other than read",
+  );
+}
+
+/** Tells a policy that can never apply, which is a mistake, from one that Cedar merely finds odd. */
+function checkUse(cedar: Cedar, schema: string, policy: Policy | undefined): void {
+  if (policy === undefined) return;
+  const uses = cedar.getValidRequestEnvsPolicy(policy.text, schema);
+  if (uses.type === "failure" || uses.actions.length === 0) throw problem(policy, "it can never apply to any call");
+}
+
+function typeAndId(uid: EntityUidJson): TypeAndId {
+  return "__entity" in uid ? uid.__entity : uid;
 }
 
 function problem({ file, id }: { file: string; id: string }, message: string): Error {

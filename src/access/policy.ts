@@ -1,7 +1,8 @@
+import { setFlagsFromString } from "node:v8";
 import type { AuthorizationAnswer, CedarValueJson, Context, EntityJson } from "@cedar-policy/cedar-wasm/nodejs";
 import type { Principal } from "../core/call.ts";
-import { cedarSchema, type PolicyTool } from "./cedar/schema.ts";
-import { loadPolicySet, reach, type SitePolicies } from "./policy-set.ts";
+import type { PolicyTool } from "./cedar/schema.ts";
+import { type Cedar, loadPolicySet, type SitePolicies } from "./policy-set.ts";
 
 export type { PolicyTool, SitePolicies };
 
@@ -65,7 +66,21 @@ const ROUNDS = [
 /** Callers whose usable tools are remembered; at the limit all are forgotten. */
 const REMEMBERED_CALLERS = 256;
 
+/** Decisions about reads that are remembered; at the limit all are forgotten. */
+const REMEMBERED_DECISIONS = 1_000;
+
 let engines = 0;
+
+/**
+ * Loads Cedar, compiled once and quickly. V8 would otherwise go on optimising it in the background, which costs some
+ * 30 MB and a second core at start (measured), for decisions that are remembered (reads) or rare (writes). The flags
+ * only choose V8's compiler for WebAssembly; nothing else here is WebAssembly.
+ */
+function loadCedar(): Promise<Cedar> {
+  setFlagsFromString("--no-wasm-tier-up");
+  setFlagsFromString("--no-wasm-dynamic-tiering");
+  return import("@cedar-policy/cedar-wasm/nodejs");
+}
 
 /**
  * Loads Cedar, validates the built-in and site policies against the tools, and returns the engine. Meant to be called
@@ -76,16 +91,15 @@ export async function createPolicyEngine(options: {
   tools: readonly PolicyTool[];
   sitePolicies?: readonly SitePolicies[];
 }): Promise<PolicyEngine> {
-  const cedar = await import("@cedar-policy/cedar-wasm/nodejs");
-  const schema = cedarSchema(options.tools);
-  const { policies, warnings } = loadPolicySet(cedar, schema, options.sitePolicies ?? []);
+  const cedar = await loadCedar();
+  const { schema, policies, warnings } = loadPolicySet(cedar, options.tools, options.sitePolicies ?? []);
   const tools = new Map(options.tools.map((tool) => [tool.name, tool]));
-  const reaches = policies.map((policy) => ({ policy, tools: new Set(reach(cedar, schema, policy)) }));
 
   engines += 1;
   const parsed = `engine-${engines}`;
   cedar.preparseSchema(parsed, schema);
-  cedar.preparsePolicySet(parsed, { staticPolicies: textsById(policies) });
+  const staticPolicies = Object.fromEntries(policies.map(({ id, text }) => [id, text]));
+  cedar.preparsePolicySet(parsed, { staticPolicies });
 
   function evaluate(question: PolicyQuestion, confirmed: boolean, approved: boolean): AuthorizationAnswer {
     const { principal, tool, dryRun } = question;
@@ -102,7 +116,23 @@ export async function createPolicyEngine(options: {
     });
   }
 
+  const decided = new Map<string, Decision>();
+
+  /** Reads are decided by caller, tool and place alone, so the answer is the same every time until policies change. */
   function decide(question: PolicyQuestion): Decision {
+    const { principal, tool, resource, dryRun } = question;
+    if (resource.kind !== "scope") return evaluateRounds(question);
+    const { account, region } = resource;
+    const key = JSON.stringify([principal.id, principal.via, principal.roles, tool, account, region, dryRun]);
+    const known = decided.get(key);
+    if (known) return known;
+    if (decided.size >= REMEMBERED_DECISIONS) decided.clear();
+    const decision = evaluateRounds(question);
+    decided.set(key, decision);
+    return decision;
+  }
+
+  function evaluateRounds(question: PolicyQuestion): Decision {
     let refusal: Decision = { verdict: "deny", reason: "no_permit", policies: [] };
     for (const { verdict, confirmed, approved } of ROUNDS) {
       const answer = attempt(() => evaluate(question, confirmed, approved));
@@ -138,7 +168,7 @@ export async function createPolicyEngine(options: {
         resource: null,
         context,
         entities: [userEntity(principal), action],
-        policies: { staticPolicies: textsById(reaches.filter((r) => r.tools.has(name)).map((r) => r.policy)) },
+        policies: { staticPolicies },
         validateRequest: false,
       }),
     );
@@ -200,10 +230,6 @@ function attempt<T>(work: () => T): T | Error {
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
-}
-
-function textsById(policies: readonly { id: string; text: string }[]): Record<string, string> {
-  return Object.fromEntries(policies.map(({ id, text }) => [id, text]));
 }
 
 /** How Cedar writes a value that is to stay open in a partial evaluation. */

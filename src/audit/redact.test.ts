@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { createRedactor } from "./redact.ts";
-import { isSecretName } from "./secrets.ts";
 
 const redact = createRedactor(new Uint8Array(32).fill(1));
 const MARK = /\[redacted:[0-9a-f]{8}\]/;
@@ -44,6 +43,9 @@ const TEXTS: readonly [string, string][] = [
   ["-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----\nafter", "MIIEow"],
   ["x -----BEGIN PRIVATE KEY-----\nMIIEcut", "MIIEcut"],
   ["client_secret: hunter2", "hunter2"],
+  ["session-key: hunter2", "hunter2"],
+  ["ConnectionString=hunter2", "hunter2"],
+  ["https://b.s3.amazonaws.com/k?X-Amz-Date=20261122&X-Amz-Signature=0a1b2c3d4e", "0a1b2c3d4e"],
 ];
 
 test("secrets inside texts are found", () => {
@@ -62,28 +64,6 @@ test("the text around a secret stays", () => {
   assert.equal(shape('{"password": "x y", "port": 1}'), '{"password": "…", "port": 1}');
   assert.equal(shape("x -----BEGIN PRIVATE KEY-----\nA\n-----END PRIVATE KEY----- y"), "x … y");
   assert.equal(shape("Authorization: Bearer abc123def456"), "Authorization: Bearer …");
-});
-
-test("secrets are found by the name they stand under", () => {
-  const SECRET = [
-    "password DB_PASSWORD MasterUserPassword PGPASSWORD dbpassword passwd secret client_secret secretAccessKey token",
-    "sessionToken auth_token AuthToken x-api-key apiKey api_key authorization Authorization private_key privateKey",
-    "connection_string ConnectionString credential DB_PASS mysql_pwd cookie token_value password_2 --password",
-  ];
-  for (const name of SECRET.join(" ").split(" ")) {
-    assert.ok(isSecretName(name), name);
-    assert.match(String((redact({ [name]: "hunter2" }) as Record<string, unknown>)[name]), /^\[redacted:/, name);
-  }
-  const HARMLESS = [
-    "next_token NextToken nextToken client_token ClientToken clientRequestToken cursor next_cursor page_token nextForwardToken",
-    "continuation_token max_tokens secret_arn secretArn SecretName password_last_used key_name KeyName id author bypass",
-    "token_count credential_type passenger compass PWD instance_id authenticated_via monkey public_key",
-  ];
-  for (const name of HARMLESS.join(" ").split(" ")) {
-    assert.ok(!isSecretName(name), name);
-    assert.deepEqual(redact({ [name]: "hunter2" }), { [name]: "hunter2" });
-  }
-  assert.ok(isSecretName(`${"a_".repeat(500)}password`));
 });
 
 test("the shapes in which secrets come are known", () => {
@@ -137,6 +117,7 @@ const ordinary = fc.oneof(
   fc.constantFrom(
     "The password must have 8 characters.",
     "bearer authentication failed",
+    "basic monitoring2, password policy",
     "nextToken=abcdef",
     "https://example.com:8443/path?x=1",
     "password: [redacted:0123abcd]",
@@ -251,64 +232,4 @@ test("the copy shares nothing with the original, and the original is not touched
   const copy = redact(original) as typeof original;
   assert.notEqual(copy.list[0], original.list[0]);
   assert.equal(original.list[0]?.password, "x");
-});
-
-test("the time for hostile text grows with its length, not faster", () => {
-  const PIECES = [
-    "a",
-    "eyJ",
-    "eyJa.",
-    "eyJaaaaa.eyJ",
-    "://",
-    "://a:",
-    "://a:b",
-    "-----BEGIN PRIVATE KEY-----",
-    "-----BEGIN ",
-    "password",
-    "password=",
-    'password="',
-    "password='",
-    "password ",
-    "--",
-    "--a-",
-    "--token ",
-    "bearer ",
-    "bearer aaaaaa",
-    "authorization",
-    "authorization:",
-    "mcpaws_",
-    "mcpaws_a_",
-    "ghp_",
-    "xoxb-",
-    "sk-",
-    "sk_live_",
-    "AKIA",
-    "secret",
-    "token\t",
-    "\\",
-    '\\"',
-    "cookie: ",
-    " ",
-    "=",
-    "AKIAA",
-    "-",
-    "@",
-    "://@",
-  ];
-  const time = (text: string, tries: number): number => {
-    let best = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < tries; i += 1) {
-      const start = performance.now();
-      redact(text);
-      best = Math.min(best, performance.now() - start);
-    }
-    return best;
-  };
-  for (const piece of PIECES) {
-    const text = (size: number): string => `password= ://a ${piece.repeat(size / piece.length)}`;
-    const short = time(text(2 ** 15), 3);
-    const long = time(text(2 ** 20), 2);
-    // 32 times the length; quadratic would be 1,024 times the time.
-    assert.ok(long < 200 * Math.max(short, 1), `${piece}: ${short} ms → ${long} ms`);
-  }
 });

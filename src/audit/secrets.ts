@@ -46,7 +46,7 @@ function decide(name: string): boolean {
  * Each pattern below needs one of these.
  */
 const HINT =
-  /AKIA|ASIA|eyJ|-----BEGIN|:\/\/|gh[a-z]_|github_pat_|xox|xapp-|[rs]k_|sk-|whsec_|glpat-|npm_|AIza|mcpaws_|pass|pwd|secret|token|(?:api|access|account|private)[_-]?key|authorization|bearer|credential|cookie/i;
+  /AKIA|ASIA|eyJ|-----BEGIN|:\/\/|gh[a-z]_|github_pat_|xox|xapp-|[rs]k_|sk-|whsec_|glpat-|npm_|AIza|mcpaws_|pass|pwd|secret|token|(?:api|access|account|private|auth|session)[_-]?key|connection[_-]?string|x-amz-|authorization|bearer|credential|cookie/i;
 
 const MARK = "\\[redacted:[0-9a-f]{8}\\]";
 
@@ -60,14 +60,14 @@ const TOKENS =
 /** `scheme://user:password@`: the password. Covers web addresses and database connection strings alike. */
 const URL_PASSWORD = new RegExp(`(://[^\\s/:@?#"'<>\\[\\]]{0,256}:)(?!${MARK}@)([^\\s/?#"'<>]{1,1024})(?=@)`, "g");
 
-/** `Authorization: Basic …`, `Bearer …`. */
-const AUTH_SCHEME = /\b(bearer|basic|digest)([ \t]{1,8}|%20|\+)(?!\[redacted:)([A-Za-z0-9._~+/=-]{6,})/gi;
+/** `Bearer …` outside a header; "basic" is too common a word. */
+const BEARER = /\b(bearer)([ \t]{1,8}|%20|\+)(?!\[redacted:)([A-Za-z0-9._~+/=-]{6,})/gi;
 
 const QUOTE = `\\\\{0,3}["']`;
 const VALUE = `(?!(?:${QUOTE})?\\[redacted:)(?:"([^"\\\\\\n]{1,4096})(?=")|'([^'\\\\\\n]{1,4096})(?=')|(?:\\\\{0,3}["'])?([^\\s"'\\\\,;&<>(){}\\[\\]]+))`;
 const WORD_IN_TEXT =
-  `(?:pass(?:word|wd|phrase)|(?<=_)pwd|(?<![/:])secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|private|access|account|auth|session)[_-]?key|` +
-  "connection[_-]?string|credential|(?<!(?:next|prev|previous|page|continuation|client|request|starting|start|marker|forward|backward|sequence|max|min|input|output|total)[ _-]?)token)s?";
+  `(?:pass(?:word|wd|phrase)|(?<=_)pwd|secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|private|access|account|auth|session)[_-]?key|` +
+  "connection[_-]?string|credential|(?<=x-amz-)signature|(?<!(?:next|prev|previous|page|continuation|client|request|starting|start|marker|forward|backward|sequence|max|min|input|output|total)[ _-]?)token)s?";
 
 /** `password=…`, `"secret": "…"`, `SecretAccessKey: …` inside a text. */
 const ASSIGNMENT = new RegExp(`(?<![:/])(${WORD_IN_TEXT}(?:${QUOTE})?[ \\t]{0,8}(?:=>|[:=])[ \\t]{0,8})${VALUE}`, "gi");
@@ -114,7 +114,7 @@ function maskOnce(text: string, mask: Mask): string {
     .replace(HEADER, (whole: string, _name: string, _separator: string, secret: string) => {
       return whole.slice(0, whole.length - secret.length) + maskHeader(secret, mask);
     })
-    .replace(AUTH_SCHEME, (whole, scheme: string, space: string, secret: string) =>
+    .replace(BEARER, (whole, scheme: string, space: string, secret: string) =>
       looksRandom(secret) ? scheme + space + mask(secret) : whole,
     )
     .replace(ASSIGNMENT, value)

@@ -7,7 +7,8 @@ import type { Log } from "./log.ts";
 
 const NAME = "audit-spool.jsonl";
 const DRAINING = `${NAME}.draining.`;
-const MAX_ATTEMPTS = 10;
+/** Each means that another process drained the spool in the very moment between writing to it and looking again. */
+const MAX_ATTEMPTS = 100;
 /** Rows handed to the store at once; they share a transaction. */
 const DRAIN_ROWS = 200;
 
@@ -152,8 +153,10 @@ export class Spool {
       if (line.length === 0) continue;
       const body = decodeLine(this.#options.mac, line);
       if (body !== undefined) bodies.push(body);
-      // A torn line was never acknowledged; any other was edited, and the log is where it can still be seen.
-      else this.#options.log.error({ path, line: line.toString("utf8") }, "a line of the audit spool is not authentic");
+      // A last line without its end was cut short by a crash and never acknowledged. Any other was edited (or cut and
+      // followed by more), and the log is where it can still be seen.
+      else if (newline >= 0)
+        this.#options.log.error({ path, line: line.toString("utf8") }, "a line of the audit spool is not authentic");
     }
     return bodies;
   }

@@ -54,10 +54,10 @@ export function testTrail(t: TestContext, dir: string, options: Partial<TrailOpt
 }
 
 /** Writes this many rows, in batches that each get a checkpoint, and closes the trail. */
-export async function writeRows(t: TestContext, dir: string, batches: readonly number[]): Promise<void> {
+export async function writeRows(dir: string, batches: readonly number[]): Promise<void> {
   let row = 0;
   for (const batch of batches) {
-    const trail = testTrail(t, dir);
+    const trail = openTrail({ dir, log: memoryLog() });
     for (let i = 0; i < batch; i += 1) {
       row += 1;
       await trail.commit(sampleEvent(`call-${row}`));

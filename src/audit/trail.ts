@@ -37,7 +37,7 @@ export interface TrailHealth {
   /** Rows of this process that the store took, since start. */
   rows_written: number;
   /** Why the store last failed, as long as it has not worked since. */
-  last_error?: string;
+  lastError?: string;
 }
 
 export interface Trail extends AuditTrail {
@@ -148,7 +148,7 @@ class StoredTrail implements Trail {
       spooled,
       lost: this.#lost,
       rows_written: this.#written,
-      ...(this.#lastError === undefined ? {} : { last_error: this.#lastError }),
+      ...(this.#lastError === undefined ? {} : { lastError: this.#lastError }),
     };
   }
 

@@ -1,7 +1,7 @@
-import type { AwsCredentialIdentityProvider } from "@smithy/types";
 import type { AwsAttempt } from "../core/call.ts";
 import type { Aws, AwsClient, IamAction } from "../core/tool.ts";
 import { type BreakerOptions, type BreakerState, CircuitBreaker } from "./breaker.ts";
+import { sharedCredentials } from "./credentials.ts";
 import { installGate, type Pass, passOf, type WriteState } from "./gate.ts";
 
 export interface AwsOptions {
@@ -11,9 +11,20 @@ export interface AwsOptions {
   /** Added to the SDK's user agent, so that CloudTrail shows which server acted. */
   version: string;
   breaker: Omit<BreakerOptions, "onTransition" | "now">;
-  /** Requests AWS may have open at once, per endpoint. */
+  /** Requests that may be open at once, per endpoint. */
   maxSockets?: number;
+  timeouts?: Partial<Timeouts>;
   onBreakerTransition?: (breaker: BreakerKey, from: BreakerState, to: BreakerState) => void;
+}
+
+/** How long one request may take, in milliseconds; what bounds the whole call is its signal. */
+interface Timeouts {
+  /** To connect. Default 1,000. */
+  connectMs: number;
+  /** Until the answer begins. Default 10,000. */
+  requestMs: number;
+  /** Without a byte, e.g. in the middle of an answer. Default 10,000. */
+  idleMs: number;
 }
 
 export interface BreakerKey {
@@ -32,6 +43,9 @@ export interface AwsSession {
 // biome-ignore lint/suspicious/noExplicitAny: each service's constructor has its own config type
 type ServiceClass = new (config: any) => AwsClient;
 
+/** More regions than AWS has: only made-up names push a client (and its breaker) out. */
+const MAX_REGIONS = 64;
+
 interface SdkClient extends AwsClient {
   config: { serviceId: string };
   middlewareStack: Parameters<typeof installGate>[0];
@@ -44,8 +58,8 @@ interface SdkClient extends AwsClient {
  */
 export class AwsClients {
   readonly #options: AwsOptions;
-  readonly #clients = new Map<ServiceClass, Map<string, SdkClient>>();
-  readonly #breakers = new Map<string, { key: BreakerKey; breaker: CircuitBreaker }>();
+  /** By class, not by its name: the bundler shortens names. */
+  readonly #services = new Map<ServiceClass, Map<string, Entry>>();
   #shared: Promise<Shared> | undefined;
 
   constructor(options: AwsOptions) {
@@ -90,66 +104,74 @@ export class AwsClients {
 
   /** State of every breaker that exists, for status pages. */
   breakers(): { key: BreakerKey; state: BreakerState }[] {
-    return [...this.#breakers.values()].map(({ key, breaker }) => ({ key, state: breaker.state }));
+    return this.#entries().map(({ key, breaker }) => ({ key, state: breaker.state }));
   }
 
   destroy(): void {
-    for (const client of [...this.#clients.values()].flatMap((regions) => [...regions.values()])) client.destroy();
-    this.#clients.clear();
+    for (const { client } of this.#entries()) client.destroy();
+    this.#services.clear();
+  }
+
+  #entries(): Entry[] {
+    return [...this.#services.values()].flatMap((regions) => [...regions.values()]);
   }
 
   #client(service: ServiceClass, region: string, shared: Shared): AwsClient {
-    // By class, not by its name: the bundler shortens names.
-    const regions = this.#clients.get(service) ?? new Map<string, SdkClient>();
-    this.#clients.set(service, regions);
-    let client = regions.get(region);
-    if (!client) {
-      client = new service({ ...shared.config, region }) as SdkClient;
-      const { serviceId } = client.config;
-      installGate(client.middlewareStack, { serviceId, region, breaker: this.#breaker(serviceId, region) });
-      regions.set(region, client);
-    }
-    return client;
-  }
-
-  #breaker(service: string, region: string): CircuitBreaker {
-    const key: BreakerKey = { account: "default", service, region };
+    const regions = this.#services.get(service) ?? new Map<string, Entry>();
+    this.#services.set(service, regions);
+    const known = regions.get(region);
+    if (known) return known.client;
+    const [oldest] = regions.keys();
+    if (oldest !== undefined && regions.size >= MAX_REGIONS) regions.delete(oldest);
+    const client = new service({ ...shared.config, region }) as SdkClient;
+    const { serviceId } = client.config;
+    const key: BreakerKey = { account: "default", service: serviceId, region };
     const breaker = new CircuitBreaker({
       ...this.#options.breaker,
       onTransition: (from, to) => this.#options.onBreakerTransition?.(key, from, to),
     });
-    this.#breakers.set(`${key.account} ${service} ${region}`, { key, breaker });
-    return breaker;
+    installGate(client.middlewareStack, { serviceId, region, breaker, onBadCredentials: shared.forgetCredentials });
+    regions.set(region, { client, key, breaker });
+    return client;
   }
 }
 
+interface Entry {
+  client: SdkClient;
+  key: BreakerKey;
+  breaker: CircuitBreaker;
+}
+
+/** What all clients have in common. */
 interface Shared {
   region: string;
   config: object;
+  forgetCredentials: () => void;
 }
 
 async function loadShared(options: AwsOptions): Promise<Shared> {
   const { NodeHttpHandler, defaultProvider, loadRegion } = await import("./sdk.ts");
-  const credentials: AwsCredentialIdentityProvider = defaultProvider(
-    options.profile ? { profile: options.profile } : {},
-  );
+  // The SDK would otherwise read the shared files once: what is written to them later is what this server waits for.
+  const profile = options.profile ? { profile: options.profile } : {};
+  const credentials = sharedCredentials(() => defaultProvider({ ...profile, ignoreCache: true }));
+  const { connectMs = 1_000, requestMs = 10_000, idleMs = 10_000 } = options.timeouts ?? {};
   const maxSockets = options.maxSockets ?? 128;
   return {
     region: options.region ?? (await loadRegion(options.profile)),
+    forgetCredentials: credentials.forget,
     config: {
-      // One provider for all clients: each client would otherwise memoise (and refresh, and log in) on its own.
-      credentials,
+      ...profile,
+      credentials: credentials.provider,
       maxAttempts: 3,
       retryMode: "standard",
       customUserAgent: [["mcp-aws-server", options.version]],
-      ...(options.profile ? { profile: options.profile } : {}),
       requestHandler: new NodeHttpHandler({
-        connectionTimeout: 1_000,
-        requestTimeout: 10_000,
+        connectionTimeout: connectMs,
+        requestTimeout: requestMs,
         // Without this the SDK only logs a request that takes too long.
         throwOnRequestTimeout: true,
         // A body that stalls after its headers is not covered by requestTimeout.
-        socketTimeout: 10_000,
+        socketTimeout: idleMs,
         httpAgent: { keepAlive: true, maxSockets },
         httpsAgent: { keepAlive: true, maxSockets },
       }),

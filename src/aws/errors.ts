@@ -1,8 +1,17 @@
 import { ToolError } from "../core/errors.ts";
 import { cleanText, maskIdentifiers } from "../core/text.ts";
-
-/** What one finished command says about the health of the service. */
-export type Health = "healthy" | "failing" | "silent";
+import {
+  BAD_CERTIFICATE,
+  BY_STATUS,
+  type Case,
+  type Health,
+  MEANINGS,
+  type Meaning,
+  NOT_AWS,
+  SLOW,
+  UNREACHABLE,
+  UNREADABLE,
+} from "./meanings.ts";
 
 /** An error of an AWS command, understood. */
 export interface AwsFailure {
@@ -27,238 +36,94 @@ interface SdkError {
   name?: string;
   message?: string;
   code?: string;
-  Code?: string;
-  $metadata?: { httpStatusCode?: number; requestId?: string };
-  $response?: { statusCode?: number };
-  $fault?: "client" | "server";
+  /** Of an AggregateError: one for each address that was tried. */
+  errors?: unknown;
+  $metadata?: { httpStatusCode?: number };
 }
 
-const THROTTLED = new Set([
-  "BandwidthLimitExceeded",
-  "EC2ThrottledException",
-  "PriorRequestNotComplete",
-  "ProvisionedThroughputExceededException",
-  "RequestLimitExceeded",
-  "RequestThrottled",
-  "RequestThrottledException",
-  "SlowDown",
-  "ThrottledException",
-  "Throttling",
-  "ThrottlingException",
-  "TooManyRequestsException",
-]);
-
-const DENIED = new Set([
-  "AccessDenied",
-  "AccessDeniedException",
-  "AuthorizationError",
-  "NotAuthorized",
-  "UnauthorizedOperation",
-  "Client.UnauthorizedOperation",
-  "OptInRequired",
-]);
-
-const BAD_CREDENTIALS = new Set([
-  "AuthFailure",
-  "CredentialsProviderError",
-  "ExpiredToken",
-  "ExpiredTokenException",
-  "IncompleteSignature",
-  "InvalidAccessKeyId",
-  "InvalidClientTokenId",
-  "MissingAuthenticationToken",
-  "MissingAuthenticationTokenException",
-  "SignatureDoesNotMatch",
-  "TokenProviderError",
-  "TokenRefreshRequired",
-  "UnrecognizedClientException",
-]);
-
-const CLOCK = new Set(["InvalidSignatureException", "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"]);
-
-/** The request did not reach AWS: no connection, so nothing can have happened. */
+/** The connection was never made, so nothing can have happened. */
 const NEVER_SENT = new Set(["ECONNREFUSED", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND"]);
-
-const TLS_PROBLEM = /CERT|TLS|SSL|SELF_SIGNED|UNABLE_TO_VERIFY/;
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/;
+/** What the SDK calls an error whose body it could not make sense of. */
+const NO_CODE = new Set(["", "Error", "Unknown", "UnknownError", "SyntaxError"]);
 
 /**
- * Maps whatever the SDK threw to the one error a call may end with. Looks at the error's name *and* at the HTTP status,
- * because a load balancer's HTML page, a truncated body or a reset connection has no AWS error code.
+ * Maps whatever the SDK threw for a request to the one error a call may end with. Looks at the error's name *and* at the
+ * HTTP status, because a load balancer's HTML page, a truncated body or a reset connection has no AWS error code.
  */
-export function understandAwsError(thrown: unknown, command: CommandInfo, signal?: AbortSignal): AwsFailure {
-  if (signal?.aborted && isAbort(thrown)) return aborted(signal, command);
+export function understandAwsError(thrown: unknown, command: CommandInfo, signal: AbortSignal): AwsFailure {
+  if (signal.aborted && isAbort(thrown)) return aborted(signal, command);
   const error = (thrown ?? {}) as SdkError;
-  const status = error.$metadata?.httpStatusCode ?? error.$response?.statusCode;
-  const code = error.code && !error.$metadata?.httpStatusCode ? error.code : (error.name ?? "Unknown");
-  const service = command.service.toUpperCase();
-  const where = `${service} in ${command.region}`;
+  const status = error.$metadata?.httpStatusCode;
+  const answered = status !== undefined && status >= 300;
+  const given = (answered ? error.name : (error.code ?? error.name)) ?? "";
+  const code = !NO_CODE.has(given) ? given : answered ? `HTTP${status}` : "unreadable_answer";
+  const said = maskIdentifiers(cleanText(error.message ?? "", 300));
+  const about: Case = {
+    code,
+    status,
+    action: command.action,
+    where: `${command.service.toUpperCase()} in ${command.region}`,
+    said: said ? `: ${said}` : ".",
+  };
+  const meaning = answered
+    ? meaningOfAnswer(command.service, given, status)
+    : meaningOfSilence(error, command.service, given);
+  return failure(meaning, about);
+}
 
-  if (BAD_CREDENTIALS.has(code) || BAD_CREDENTIALS.has(error.name ?? "")) return badCredentials(error, code);
-  if (CLOCK.has(code)) {
-    return {
-      code,
-      health: "silent",
-      refused: true,
-      error: new ToolError("credentials_expired", `${where} rejected the request's signature time.`, {
-        nextStep: "Ask the operator to check the server's clock (mcp-aws-server doctor) and to renew its credentials.",
-        detail: code,
-      }),
-    };
-  }
-  if (DENIED.has(code)) {
-    return {
-      code,
-      health: "healthy",
-      refused: true,
-      error: new ToolError("aws_access_denied", `AWS does not let this server perform ${command.action}.`, {
-        nextStep: `Ask the account's administrator to allow ${command.action} to the server's role; do not retry.`,
-        detail: code,
-      }),
-    };
-  }
-  if (THROTTLED.has(code) || status === 429) {
-    return {
-      code,
-      health: "failing",
-      refused: true,
-      error: new ToolError("throttled", `${where} is limiting the rate of requests.`, {
-        retryAfterS: 5,
-        nextStep: "Wait, then retry once; narrow the request with filters if it keeps happening.",
-        detail: code,
-      }),
-    };
-  }
-  if (status !== undefined && status >= 400 && status < 500) return clientError(error, code, command);
-  if (status !== undefined && status >= 500) {
-    return {
-      code: code === "Error" || code === "Unknown" || code === "SyntaxError" ? `HTTP${status}` : code,
-      health: "failing",
-      refused: false,
-      error: new ToolError("upstream", `${where} failed to answer (HTTP ${status}).`, {
-        retryAfterS: 10,
-        nextStep: "Retry in a while; the AWS Health Dashboard shows whether the service is degraded.",
-        detail: code,
-      }),
-    };
-  }
-  return transportError(error, code, where);
+function meaningOfAnswer(service: string, code: string, status: number): Meaning {
+  const known = meaningOfCode(service, code);
+  if (known) return known;
+  if (NO_CODE.has(code) && status !== 429 && status < 500) return NOT_AWS;
+  return BY_STATUS.find(([from, to]) => status >= from && status <= to)?.[2] ?? UNREADABLE;
+}
+
+function meaningOfCode(service: string, code: string): Meaning | undefined {
+  const plain = code.replace(/^.*#|^(Client|Server)\./, "").replace(/(Exception|Fault|Error)$/, "");
+  return MEANINGS.find(([codes]) => codes.test(`${service}:${plain}`) || codes.test(plain))?.[1];
+}
+
+/** No answer, or one that broke off or made no sense. */
+function meaningOfSilence(error: SdkError, service: string, code: string): Meaning {
+  if (CERTIFICATE.test(code)) return BAD_CERTIFICATE;
+  const noAddressAnswered = Array.isArray(error.errors);
+  const gaveUpConnecting = error.name === "TimeoutError" && /establish a connection/.test(error.message ?? "");
+  if (NEVER_SENT.has(code) || noAddressAnswered || gaveUpConnecting) return UNREACHABLE;
+  if (error.name === "TimeoutError" && code !== "ECONNRESET" && code !== "EPIPE") return SLOW;
+  return meaningOfCode(service, code) ?? UNREADABLE;
+}
+
+function failure(meaning: Meaning, about: Case): AwsFailure {
+  const { kind, health, refused, message, nextStep, retryAfterS, retryable } = meaning;
+  const options = {
+    nextStep: typeof nextStep === "string" ? nextStep : nextStep(about),
+    detail: about.code,
+    ...(retryAfterS !== undefined && { retryAfterS }),
+    ...(retryable !== undefined && { retryable }),
+  };
+  return { code: about.code, health, refused, error: new ToolError(kind, message(about), options) };
 }
 
 function isAbort(thrown: unknown): boolean {
-  const name = (thrown as SdkError | undefined)?.name;
-  const code = (thrown as SdkError | undefined)?.code;
+  const { name, code } = (thrown ?? {}) as SdkError;
   // Destroying the socket under a body being read surfaces as a reset; the signal says whose doing it was.
-  return name === "AbortError" || code === "ECONNRESET" || code === "ABORT_ERR" || name === "TimeoutError";
+  return name === "AbortError" || name === "TimeoutError" || code === "ECONNRESET";
 }
 
 function aborted(signal: AbortSignal, command: CommandInfo): AwsFailure {
-  const reason = signal.reason;
-  const error =
-    reason instanceof ToolError
-      ? reason
-      : new ToolError("cancelled", `The call was cancelled during ${command.action}.`, {
-          nextStep: "Nothing to do; call again if the answer is still wanted.",
-        });
+  const error = reasonOf(signal, command);
   // A deadline that ran out while AWS was silent says the service is not answering; a cancellation says nothing.
   return { code: "aborted", health: error.kind === "timeout" ? "failing" : "silent", refused: false, error };
 }
 
-function badCredentials(error: SdkError, code: string): AwsFailure {
-  const sso = /sso/i.test(error.message ?? "");
-  const none = code === "CredentialsProviderError" && !sso;
-  return {
-    code,
-    health: "silent",
-    refused: true,
-    error: new ToolError(
-      "credentials_expired",
-      none ? "The server found no usable AWS credentials." : "AWS did not accept the server's credentials.",
-      {
-        nextStep: sso
-          ? "Ask the operator to run `aws sso login` for the server's profile; the server picks it up without a restart."
-          : "Ask the operator to renew the server's AWS credentials (`mcp-aws-server doctor` shows which are used).",
-        detail: code,
-      },
-    ),
-  };
-}
-
-function clientError(error: SdkError, code: string, command: CommandInfo): AwsFailure {
-  const said = maskIdentifiers(cleanText(error.message ?? "", 300));
-  const text = `AWS answered ${code} to ${command.action}${said ? `: ${said}` : "."}`;
-  const make = (kind: "not_found" | "conflict" | "invalid_input", nextStep: string): AwsFailure => ({
-    code,
-    health: "healthy",
-    refused: true,
-    error: new ToolError(kind, text, { nextStep, detail: code }),
+/** The error a call ends with when its signal has fired: the signal's own reason, where it is one of ours. */
+export function reasonOf(signal: AbortSignal, { action }: CommandInfo): ToolError {
+  if (signal.reason instanceof ToolError) return signal.reason;
+  if (signal.reason instanceof DOMException && signal.reason.name === "TimeoutError") {
+    return new ToolError("timeout", `AWS did not answer ${action} in time.`, { nextStep: "Retry in a while." });
+  }
+  return new ToolError("cancelled", `The call was cancelled during ${action}.`, {
+    nextStep: "Nothing to do; call again if the answer is still wanted.",
   });
-  if (/NotFound|NoSuch|DoesNotExist|ResourceNotFound|\.Malformed$/.test(code)) {
-    return make("not_found", "Check the identifier and the region; list the resources to see what exists.");
-  }
-  if (
-    /IncorrectInstanceState|IncorrectState|InvalidState|Conflict|InUse|AlreadyExists|DependencyViolation/.test(code)
-  ) {
-    return make("conflict", "Describe the resource to see its present state before trying again.");
-  }
-  if (/LimitExceeded|InsufficientInstanceCapacity|InsufficientCapacity|QuotaExceeded/.test(code)) {
-    return make("conflict", "AWS has no capacity or quota for this; a person has to change the quota or the request.");
-  }
-  if (
-    code === "UnsupportedOperation" ||
-    code === "OperationNotPermitted" ||
-    code === "UnsupportedHibernationConfiguration"
-  ) {
-    return make("conflict", "This resource does not support the operation; describe it to see why.");
-  }
-  return make("invalid_input", "Correct the arguments; the message says which one AWS objects to.");
-}
-
-function transportError(error: SdkError, code: string, where: string): AwsFailure {
-  const connecting = /connection|connect/i.test(error.message ?? "") && error.name === "TimeoutError";
-  if (TLS_PROBLEM.test(code)) {
-    return {
-      code,
-      health: "failing",
-      refused: true,
-      error: new ToolError("upstream", `The TLS certificate of ${where} could not be verified.`, {
-        retryable: false,
-        nextStep: "Ask the operator to check the endpoint, the proxy in between and NODE_EXTRA_CA_CERTS.",
-        detail: code,
-      }),
-    };
-  }
-  if (NEVER_SENT.has(code) || (connecting && code !== "ECONNRESET")) {
-    return {
-      code,
-      health: "failing",
-      refused: true,
-      error: new ToolError("upstream", `${where} cannot be reached.`, {
-        retryAfterS: 10,
-        nextStep: "Retry in a while; ask the operator to check the server's network if it lasts.",
-        detail: code,
-      }),
-    };
-  }
-  if (error.name === "TimeoutError" && code !== "ECONNRESET" && code !== "EPIPE") {
-    return {
-      code: "timeout",
-      health: "failing",
-      refused: false,
-      error: new ToolError("timeout", `${where} did not answer in time.`, {
-        retryAfterS: 10,
-        nextStep: "Retry once; narrow the request if it is a large one.",
-        detail: code,
-      }),
-    };
-  }
-  return {
-    code: code === "Error" || code === "SyntaxError" ? "unreadable_answer" : code,
-    health: "failing",
-    refused: false,
-    error: new ToolError("upstream", `The answer of ${where} was cut off or could not be read.`, {
-      retryAfterS: 5,
-      nextStep: "Retry once.",
-      detail: code,
-    }),
-  };
 }

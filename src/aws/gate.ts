@@ -2,7 +2,8 @@ import type { AwsAttempt } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 import { isMutation } from "../core/tool.ts";
 import type { CircuitBreaker, Permit } from "./breaker.ts";
-import { type CommandInfo, understandAwsError } from "./errors.ts";
+import { understandCredentialsError } from "./credentials.ts";
+import { type AwsFailure, type CommandInfo, reasonOf, understandAwsError } from "./errors.ts";
 
 /** What is known of the writes of one call: none can have happened, one certainly did, or nobody can tell. */
 export type WriteState = "none" | "done" | "unknown";
@@ -55,43 +56,43 @@ class AmbiguousWrite extends Error {
 /** Carries "the breaker opened meanwhile" out of the retry loop. */
 class BreakerOpened extends Error {}
 
+/** One command on its way through the gate, from the outer part to the inner. */
+interface Passage {
+  pass: Pass;
+  command: CommandInfo;
+  permit: Permit;
+  /** Requests sent so far. While it is 0, nothing has gone wrong but the credentials or the command itself. */
+  attempts: number;
+}
+
+export interface GateTarget {
+  serviceId: string;
+  region: string;
+  breaker: CircuitBreaker;
+  /** Called when AWS does not accept the credentials. */
+  onBadCredentials: () => void;
+}
+
 /**
  * Puts the gate into a client's middleware stack. The outer part runs once a command, around the SDK's retries: refuses
  * what the tool did not declare, asks the breaker, maps the error. The inner part runs once an attempt: stops retries
  * when the breaker opened, records, and stops the retry of a change that may have happened.
  */
-export function installGate(
-  stack: MiddlewareStack,
-  target: { serviceId: string; region: string; breaker: CircuitBreaker },
-): void {
-  const { serviceId, region, breaker } = target;
-
-  const permits = new WeakMap<object, Permit>();
-
-  const describe = (context: Context): { pass: Pass; command: CommandInfo; instance: object } => {
-    const commandName = context.commandName ?? "";
-    const action = iamAction(serviceId, commandName);
-    const [service = "", operation = ""] = action.split(":");
-    const instance = context.__smithy_context?.commandInstance;
-    const pass = instance && passOf.get(instance);
-    if (!instance || !pass?.allowed.has(action)) {
-      throw new ToolError("internal", `The tool tried to use ${action}, which it does not declare.`, {
-        nextStep: "Report this to the server's operator; it is a defect of the tool.",
-        detail: "undeclared_action",
-      });
-    }
-    return { pass, instance, command: { service, operation, region, action } };
-  };
+export function installGate(stack: MiddlewareStack, target: GateTarget): void {
+  const { region, breaker } = target;
+  // By context, which the SDK makes for each send: one command object may be on its way twice.
+  const passages = new WeakMap<Context, Passage>();
 
   stack.add(
     (next: Next, context: Context) => async (args: { input: unknown }) => {
-      const { pass, command, instance } = describe(context);
+      const { pass, command } = admit(context, target);
       const admission = breaker.acquire();
       if (!admission.admitted) throw circuitOpen(command, admission.retryAfterMs);
       const { permit } = admission;
-      permits.set(instance, permit);
+      const passage: Passage = { pass, command, permit, attempts: 0 };
+      passages.set(context, passage);
       try {
-        const result = await next(args);
+        const result = await unlessAbortedBeforeSending(next(args), passage);
         permit.success();
         return result;
       } catch (thrown) {
@@ -101,54 +102,104 @@ export function installGate(
           throw circuitOpen(command, now.state === "open" ? now.retryAfterMs : 0);
         }
         const original = thrown instanceof AmbiguousWrite ? thrown.original : thrown;
-        const failure = understandAwsError(original, command, pass.signal);
-        if (failure.health === "healthy") permit.success();
-        else if (failure.health === "failing") permit.failure();
+        const failure = understand(original, passage);
+        if (failure?.health === "healthy") permit.success();
+        else if (failure?.health === "failing") permit.failure();
         else permit.release();
-        throw failure.error;
+        if (failure?.error.kind === "credentials_expired") target.onBadCredentials();
+        throw failure?.error ?? original;
       }
     },
     { step: "initialize", name: "gate", priority: "high" },
   );
 
   stack.addRelativeTo(
-    (next: Next, context: Context) => {
-      let attempt = 0;
-      return async (args: { input: unknown }) => {
-        const { pass, command, instance } = describe(context);
-        if (permits.get(instance)?.live() === false) throw new BreakerOpened();
-        attempt += 1;
-        const mutation = isMutation(command.action);
-        const started = performance.now();
-        const record: AwsAttempt = {
-          service: command.service,
-          operation: command.operation,
-          region,
-          attempt,
-          started_at: new Date().toISOString(),
-          duration_ms: 0,
-          result: "pending",
-          parameters: args.input,
-        };
-        pass.attempts.push(record);
-        const before = pass.writeState;
-        if (mutation) pass.writeState = "unknown";
-        try {
-          const result = await next(args);
-          if (mutation) pass.writeState = "done";
-          finish(record, started, "ok", metadataOf(result.output));
-          return result;
-        } catch (thrown) {
-          const failure = understandAwsError(thrown, command, pass.signal);
-          finish(record, started, failure.code, metadataOf(thrown));
-          if (mutation && failure.refused) pass.writeState = before;
-          if (mutation && !failure.refused) throw new AmbiguousWrite(thrown);
-          throw thrown;
-        }
+    (next: Next, context: Context) => async (args: { input: unknown }) => {
+      const passage = passages.get(context);
+      if (!passage) throw undeclared(context.commandName ?? "a command");
+      const { pass, command, permit } = passage;
+      if (!permit.live()) throw new BreakerOpened();
+      passage.attempts += 1;
+      const mutation = isMutation(command.action);
+      const started = performance.now();
+      const record: AwsAttempt = {
+        service: command.service,
+        operation: command.operation,
+        region,
+        attempt: passage.attempts,
+        started_at: new Date().toISOString(),
+        duration_ms: 0,
+        result: "pending",
+        parameters: args.input,
       };
+      pass.attempts.push(record);
+      const before = pass.writeState;
+      if (mutation) pass.writeState = "unknown";
+      try {
+        const result = await next(args);
+        refusePage(result);
+        if (mutation) pass.writeState = "done";
+        finish(record, started, "ok", metadataOf(result.output));
+        return result;
+      } catch (thrown) {
+        const failure = understandAwsError(thrown, command, pass.signal);
+        finish(record, started, failure.code, metadataOf(thrown));
+        if (mutation && failure.refused) pass.writeState = before;
+        if (mutation && !failure.refused) throw new AmbiguousWrite(thrown);
+        throw thrown;
+      }
     },
     { relation: "after", toMiddleware: "retryMiddleware", name: "gateAttempt" },
   );
+}
+
+/** Finds the pass of a command and checks that it covers the action. */
+function admit(context: Context, { serviceId, region }: GateTarget): Pick<Passage, "pass" | "command"> {
+  const action = iamAction(serviceId, context.commandName ?? "");
+  const [service = "", operation = ""] = action.split(":");
+  const instance = context.__smithy_context?.commandInstance;
+  const pass = instance && passOf.get(instance);
+  if (!pass?.allowed.has(action)) throw undeclared(action);
+  return { pass, command: { service, operation, region, action } };
+}
+
+function undeclared(action: string): ToolError {
+  return new ToolError("internal", `The tool tried to use ${action}, which it does not declare.`, {
+    nextStep: "Report this to the server's operator; it is a defect of the tool.",
+    detail: "undeclared_action",
+  });
+}
+
+/** Undefined for a defect: neither AWS nor the credentials said no. */
+function understand(thrown: unknown, { pass, command, attempts }: Passage): AwsFailure | undefined {
+  if (attempts > 0) return understandAwsError(thrown, command, pass.signal);
+  if (thrown instanceof ToolError) return { code: thrown.kind, health: "silent", refused: true, error: thrown };
+  return understandCredentialsError(thrown);
+}
+
+/**
+ * The SDK stops requests and backoff by itself when the signal fires, but it fetches credentials without looking at it:
+ * a login that hangs must not outlive the call.
+ */
+function unlessAbortedBeforeSending<T>(sending: Promise<T>, passage: Passage): Promise<T> {
+  const { signal } = passage.pass;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => {
+      if (passage.attempts === 0) reject(reasonOf(signal, passage.command));
+    };
+    signal.addEventListener("abort", onAbort);
+    if (signal.aborted) onAbort();
+    sending.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}
+
+/** A login page answered with 200 would read as an AWS answer with nothing in it. AWS's own answers have an id. */
+function refusePage({ response, output }: { response: unknown; output: unknown }): void {
+  const type = (response as { headers?: Record<string, string> }).headers?.["content-type"];
+  const metadata = metadataOf(output);
+  if (metadata.requestId === undefined && type?.startsWith("text/html")) {
+    throw Object.assign(new Error("a page instead of an answer"), { $metadata: metadata });
+  }
 }
 
 interface Metadata {

@@ -18,20 +18,23 @@ const KEEP_FAILURE_MS = 30_000;
  */
 export class AwsIdentity {
   readonly #clients: AwsClients;
+  readonly #now: () => number;
   #known: { until: number; account: Promise<string> } | undefined;
 
-  constructor(clients: AwsClients) {
+  /** @param now monotonic clock in milliseconds */
+  constructor(clients: AwsClients, now: () => number = () => performance.now()) {
     this.#clients = clients;
+    this.#now = now;
   }
 
   /** The account id, or `unknown` while STS cannot tell. Never rejects. */
   account(): Promise<string> {
-    if (!this.#known || performance.now() > this.#known.until) {
-      const known = { until: performance.now() + KEEP_MS, account: Promise.resolve("unknown") };
+    if (!this.#known || this.#now() > this.#known.until) {
+      const known = { until: this.#now() + KEEP_MS, account: Promise.resolve("unknown") };
       known.account = this.ask().then(
         ({ account }) => account,
         () => {
-          known.until = performance.now() + KEEP_FAILURE_MS;
+          known.until = this.#now() + KEEP_FAILURE_MS;
           return "unknown";
         },
       );

@@ -11,13 +11,16 @@ export { NodeHttpHandler } from "@smithy/node-http-handler";
  */
 export async function loadRegion(profile: string | undefined): Promise<string> {
   try {
-    return await loadConfig(NODE_REGION_CONFIG_OPTIONS, {
+    const region = await loadConfig(NODE_REGION_CONFIG_OPTIONS, {
       ...NODE_REGION_CONFIG_FILE_OPTIONS,
       ...(profile ? { profile } : {}),
+      ignoreCache: true, // a profile that is repaired while the server runs
     })();
+    if (region) return region;
   } catch {
-    throw new ToolError("invalid_input", "No AWS region is configured.", {
-      nextStep: "Pass `region`, or ask the operator to start the server with --region or AWS_REGION.",
-    });
+    // Neither names one; an empty variable is no name either.
   }
+  throw new ToolError("invalid_input", "No AWS region is configured.", {
+    nextStep: "Ask the operator to start the server with --region or AWS_REGION, or to give its profile a region.",
+  });
 }

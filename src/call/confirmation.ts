@@ -1,8 +1,9 @@
-import { createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { ConfirmedVia, ConfirmMode, Principal, Resource } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 import { cleanText } from "../core/text.ts";
 import type { Tool, WriteTool } from "../core/tool.ts";
+import { digest } from "./digest.ts";
 
 /**
  * What a question is bound to. It travels through the client as signed state and comes back with the answer; a change of
@@ -52,6 +53,7 @@ interface Subject {
 /** Long enough for a person to come back from lunch would be too long: the state signature expires after this, too. */
 export const CONFIRMATION_TTL_MS = 600_000;
 const MAX_TAGS_SHOWN = 12;
+const PLAIN_KEY = /^[\w.:/@+-]+$/;
 
 /** Whether the server's start option stands in for the person. */
 export function isWaived(mode: ConfirmMode, tool: Tool): boolean {
@@ -94,8 +96,8 @@ export class Confirmations {
     if (pending.user !== now.user || pending.tool !== now.tool || pending.arguments !== now.arguments) {
       throw notThis("The confirmation was given for another call.");
     }
-    if (!this.#use(pending.nonce)) throw notThis("The confirmation was already used.");
     if (answer.action === "missing") throw notThis("The client sent no answer to the confirmation.");
+    if (!this.#use(pending.nonce)) throw notThis("The confirmation was already used.");
     if (answer.action !== "accept") throw declined(answer.action === "decline" ? "said no" : "dismissed the question");
     if (subject.tool.effect === "write") {
       if (answer.content.confirm !== true) throw declined("did not confirm");
@@ -148,44 +150,37 @@ function notThis(message: string): ToolError {
 
 function bindingOf({ tool, input, resource, principal }: Subject): Omit<Pending, "nonce" | "call_id"> {
   const { account, type, id, region, state, tags } = resource;
+  const shown = tool.consequence(input as never, resource);
   return {
     user: principal.id,
     tool: tool.name,
     arguments: digest(input),
-    resource: digest({ account, type, id, region, state, tags }),
+    resource: digest({ account, type, id, region, state, tags, shown }),
   };
-}
-
-function digest(value: unknown): string {
-  return createHash("sha256").update(canonical(value)).digest("base64url");
-}
-
-/** JSON with sorted keys, so that the order of arguments does not matter. */
-function canonical(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
-  if (value !== null && typeof value === "object") {
-    const entries = Object.entries(value).filter(([, member]) => member !== undefined);
-    entries.sort(([a], [b]) => (a < b ? -1 : 1));
-    return `{${entries.map(([key, member]) => `${JSON.stringify(key)}:${canonical(member)}`).join(",")}}`;
-  }
-  return JSON.stringify(value) ?? "null";
 }
 
 function describe({ tool, input, resource, principal }: Subject, agent: string | undefined): string {
   const { action, before, after } = tool.consequence(input as never, resource);
   const tags = Object.entries(resource.tags).filter(([key]) => key !== "Name");
-  const shown = tags.slice(0, MAX_TAGS_SHOWN).map(([key, value]) => `${oneLine(key)}=${oneLine(value)}`);
+  const shown = tags
+    .slice(0, MAX_TAGS_SHOWN)
+    .map(([key, value]) => `${PLAIN_KEY.test(key) ? key : quoted(key)}=${quoted(value)}`);
   if (tags.length > shown.length) shown.push(`and ${tags.length - shown.length} more`);
   return [
-    `${principal.id}${agent ? `, through ${oneLine(agent)},` : ""} wants to ${oneLine(action)}.`,
-    `Resource: ${resource.id}${resource.name ? ` (${oneLine(resource.name)})` : ""}`,
-    `Account: ${resource.account}, region: ${resource.region}`,
-    `State: ${before} → ${after}`,
+    `${oneLine(principal.id)}${agent ? `, through ${quoted(agent)},` : ""} wants to ${oneLine(action)}.`,
+    `Resource: ${oneLine(resource.id)}${resource.name ? ` (${quoted(resource.name)})` : ""}`,
+    `Account: ${oneLine(resource.account)}, region: ${oneLine(resource.region)}`,
+    `State: ${oneLine(before)} → ${oneLine(after)}`,
     `Tags: ${shown.join(", ") || "none"}`,
   ].join("\n");
 }
 
-/** Account text inside the question: no line breaks, so that it cannot imitate the lines around it. */
+/** Text from outside inside the question: no line breaks, so that it cannot imitate the lines around it. */
 function oneLine(text: string): string {
   return cleanText(text, 120).replace(/\s+/g, " ");
+}
+
+/** In quotes, where anybody could have written it: a tag's value must not look like the next tag. */
+function quoted(text: string): string {
+  return JSON.stringify(oneLine(text));
 }

@@ -1,34 +1,29 @@
-import { randomUUID } from "node:crypto";
-import type * as z from "zod";
 import type { AuditEvent } from "../core/audit.ts";
-import type { ConfirmedVia, Resource, ResourceRef } from "../core/call.ts";
+import type { ConfirmedVia, Principal, Resource, ResourceRef } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 import { cleanText } from "../core/text.ts";
-import type { ReadTool, Tool, WriteTool } from "../core/tool.ts";
+import type { ReadContext, ReadTool, Tool, WriteTool } from "../core/tool.ts";
+import { authoriseNoun, authoriseVerb, unseen } from "./authorise.ts";
+import { type Call, newCall, remember, rowOf } from "./call.ts";
 import { Confirmations, cannotAsk, isWaived, type Question } from "./confirmation.ts";
-import { callSignal } from "./deadline.ts";
-import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision, PolicyQuestion } from "./parts.ts";
+import { type CallSignal, callSignal } from "./deadline.ts";
+import { failureOf, unrecorded } from "./failure.ts";
+import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision } from "./parts.ts";
 import { type CallResult, fail, succeed, summarise } from "./result.ts";
+import { validate } from "./validate.ts";
 
 export type HandleCall = (request: CallRequest) => Promise<CallReply>;
 
-/** What is known of a call so far; becomes its audit rows. */
-interface Call {
-  id: string;
-  request: CallRequest;
-  started: number;
-  facts: Partial<AuditEvent>;
-  session: AwsSession | undefined;
+/** What the steps of one call share. */
+interface Run {
+  call: Call;
   policy: Policy;
+  session: AwsSession;
+  deadline: CallSignal;
 }
 
-/** Thrown inside a write to end the round with a question instead of an answer. */
-class Ask {
-  readonly question: Question;
-  constructor(question: Question) {
-    this.question = question;
-  }
-}
+/** How a call that did not fail ends: with an answer, or with a question that has to be answered first. */
+type Ending = { output: object } | { question: Question };
 
 /**
  * The life of a call, and the only way to AWS: find the tool, authorise the verb, validate, look the resource up,
@@ -40,252 +35,158 @@ export function createCallHandler(parts: CallParts): HandleCall {
   const confirmations = new Confirmations();
 
   return async function handleCall(request: CallRequest): Promise<CallReply> {
-    const started = performance.now();
-    const policy = await parts.policy();
-    const call: Call = { id: randomUUID(), request, started, facts: {}, session: undefined, policy };
-    const tool = tools.get(request.tool);
-    if (!tool) return refuseUnknown(call);
-    call.facts.effect = tool.effect;
+    const call = newCall(request);
+    let leave = () => {};
     try {
-      authoriseVerb(call, tool);
+      const tool = tools.get(request.tool);
+      call.facts.effect = tool?.effect;
+      const policy = await parts.policy();
+      if (!tool) return await unknownTool(call, policy);
+      authoriseVerb(policy, request.principal, tool);
       const input = validate(tool, request.arguments);
-      using signal = callSignal({
+      leave = parts.limits.take(tool.waits?.(input) ?? false);
+      using deadline = callSignal({
         client: request.signal,
         shutdown: parts.shutdown,
         deadlineS: tool.deadlineS?.(input) ?? parts.options.deadlineS,
       });
-      const release = parts.limits.take(tool.waits?.(input) ?? false);
-      try {
-        call.session = await parts.aws.session(tool.iam, signal.signal);
-        const output =
-          tool.effect === "read"
-            ? await read(call, tool, input, signal.signal)
-            : await write(call, tool, input, signal.signal);
-        return await reply(call, tool, succeed(output, parts.redact));
-      } finally {
-        release();
-      }
+      call.session = await deadline.race(parts.aws.session(tool.iam, deadline.signal));
+      const run: Run = { call, policy, session: call.session, deadline };
+      const ending = tool.effect === "read" ? await read(run, tool, input) : await write(run, tool, input);
+      return "question" in ending ? await asked(call, ending.question) : await succeeded(call, ending.output);
     } catch (thrown) {
-      if (thrown instanceof Ask) return question(call, thrown.question);
-      const error = afterwards(call, thrown);
-      return await reply(call, tool, fail(error, parts.redact), error);
+      return await failed(call, thrown);
+    } finally {
+      // Not before the outcome is recorded: the server may be waiting for the last call to leave.
+      leave();
     }
   };
 
-  async function read(call: Call, tool: ReadTool, input: unknown, signal: AbortSignal): Promise<object> {
-    const { aws } = sessionOf(call);
-    const account = await parts.aws.account();
+  async function read({ call, policy, session, deadline }: Run, tool: ReadTool, input: unknown): Promise<Ending> {
+    const { principal, progress } = call.request;
+    const { aws } = session;
+    const account = await deadline.race(parts.aws.account());
     const subjects = [tool.subject(input as never, aws.defaultRegion)].flat() as ResourceRef[];
     const region = subjects.map((subject) => subject.region).join(",");
     for (const { type, id } of subjects.slice(0, 1)) remember(call, { type, id, region, account });
     for (const { region } of subjects) {
-      authoriseNoun(call, tool, { kind: "scope", account, region }, false);
+      const resource = { kind: "scope", account, region } as const;
+      const question = { principal, tool: tool.name, resource, dryRun: false };
+      call.facts.policies = authoriseNoun(policy, tool, question, true).policies;
     }
-    return tool.handler(input as never, { aws, signal, progress: call.request.progress });
+    return { output: await tool.handler(input as never, { aws, signal: deadline.signal, progress }) };
   }
 
-  async function write(call: Call, tool: WriteTool, input: unknown, signal: AbortSignal): Promise<object> {
-    const { aws } = sessionOf(call);
-    const context = { aws, signal, progress: call.request.progress };
-    const subject = tool.subject(input as never, aws.defaultRegion);
+  async function write(run: Run, tool: WriteTool, input: unknown): Promise<Ending> {
+    const { call, policy, session, deadline } = run;
+    const { principal, progress } = call.request;
+    const context = { aws: session.aws, signal: deadline.signal, progress };
+    const subject = tool.subject(input as never, session.aws.defaultRegion);
     remember(call, subject);
-    const resource = await lookup(call, tool, input, subject, context);
+    const mayRead = mayReadServiceOf(policy, principal, tool);
+    const resource = await lookup(tool, input, subject, context, mayRead);
     remember(call, resource);
+
     const dryRun = tool.dryRun?.(input as never) ?? false;
-    const decision = authoriseNoun(call, tool, { kind: "resource", ...resource }, dryRun);
-    const nothingToDo = tool.precheck?.(input as never, resource);
-    if (nothingToDo) return nothingToDo;
-    call.facts.confirmed_via = confirm(call, tool, { input, resource, decision, dryRun });
-    signal.throwIfAborted();
-    await parts.audit.commit(row(call, { event: "intent", result: "pending" }));
-    return tool.handler(input as never, { ...context, resource });
-  }
-
-  function authoriseVerb(call: Call, tool: Tool): void {
-    if (call.policy.mayEverUse(call.request.principal, tool.name)) return;
-    const { id, roles } = call.request.principal;
-    const reason = `no policy permits it for ${id} (${roles.join(", ") || "no role"})`;
-    throw denied(tool, { verdict: "deny", policies: [], reason });
-  }
-
-  function authoriseNoun(
-    call: Call,
-    tool: Tool,
-    resource: PolicyQuestion["resource"],
-    dryRun: boolean,
-  ): PolicyDecision {
-    const decision = call.policy.decide({ principal: call.request.principal, tool: tool.name, resource, dryRun });
+    const question = { principal, tool: tool.name, resource: { kind: "resource", ...resource }, dryRun } as const;
+    const decision = authoriseNoun(policy, tool, question, mayRead);
     call.facts.policies = decision.policies;
-    if (decision.verdict === "deny") throw denied(tool, decision);
-    if (decision.verdict === "wait") {
-      throw denied(tool, {
-        ...decision,
-        reason: "a second person has to approve it, which this server cannot arrange",
-      });
-    }
-    return decision;
+    const nothingToDo = tool.precheck?.(input as never, resource);
+    if (nothingToDo) return { output: nothingToDo };
+
+    const confirmation = confirm(call, { tool, input, resource, decision, dryRun });
+    if (typeof confirmation !== "string") return { question: confirmation };
+    call.facts.confirmed_via = confirmation;
+    await parts.audit.commit(row(call, { event: "intent", result: "pending" }));
+    return { output: await tool.handler(input as never, { ...context, resource }) };
   }
 
-  /** Missing and forbidden read the same to somebody who may not read what the tool changes. */
-  async function lookup(
-    call: Call,
-    tool: WriteTool,
-    input: unknown,
-    subject: ResourceRef,
-    context: Parameters<WriteTool["lookup"]>[2],
-  ): Promise<Resource> {
-    try {
-      return await tool.lookup(input as never, subject, context);
-    } catch (error) {
-      if (!(error instanceof ToolError) || error.kind !== "not_found") throw error;
-      const reads = parts.catalog.filter((other) => other.effect === "read" && other.service === tool.service);
-      if (reads.some((other) => call.policy.mayEverUse(call.request.principal, other.name))) throw error;
-      throw denied(tool, { verdict: "deny", policies: [], reason: `no policy allows it on ${subject.id}` });
-    }
+  function mayReadServiceOf(policy: Policy, principal: Principal, tool: Tool): boolean {
+    const reads = parts.catalog.filter(({ effect, service }) => effect === "read" && service === tool.service);
+    return reads.some(({ name }) => policy.mayEverUse(principal, name));
   }
 
   function confirm(
     call: Call,
-    tool: WriteTool,
-    about: { input: unknown; resource: Resource; decision: PolicyDecision; dryRun: boolean },
-  ): ConfirmedVia {
-    const { request } = call;
-    const subject = { tool, input: about.input, resource: about.resource, principal: request.principal };
-    if (about.decision.verdict === "run") return "not_required";
-    if (about.dryRun) return "dry_run_changes_nothing";
+    about: { tool: WriteTool; input: unknown; resource: Resource; decision: PolicyDecision; dryRun: boolean },
+  ): ConfirmedVia | Question {
+    const { tool, decision, dryRun } = about;
+    const { answer, principal, canAsk, agent } = call.request;
+    const subject = { ...about, principal };
+    if (decision.verdict === "run") return "not_required";
+    if (dryRun) return "dry_run_changes_nothing";
     if (isWaived(parts.options.confirm, tool)) return "waived_by_server_option";
-    if (request.answer) {
-      call.facts.asked_in = request.answer.pending.call_id;
-      confirmations.accept(request.answer, subject);
-      return request.answer.via;
+    if (answer) {
+      call.facts.asked_in = answer.pending.call_id;
+      confirmations.accept(answer, subject);
+      return answer.via;
     }
-    if (!request.canAsk) throw cannotAsk(tool);
-    throw new Ask(confirmations.ask(subject, call.id, request.agent?.name));
+    if (!canAsk) throw cannotAsk(tool);
+    return confirmations.ask(subject, call.id, agent?.name);
   }
 
-  /** The error the call ends with, given what is known of its changes. */
-  function afterwards(call: Call, thrown: unknown): ToolError {
-    const error = thrown instanceof ToolError ? thrown : unexpected(call, thrown);
-    const { writeState } = call.session ?? { writeState: "none" };
-    if (writeState === "none") return error;
-    const known = writeState === "done" ? "AWS accepted the change" : "The change was sent to AWS";
-    return new ToolError("unknown_outcome", `${known}, but its outcome is unknown: ${error.message}`, {
-      nextStep: "Describe the resource before doing anything else; do not repeat the call unseen.",
-      detail: `${error.kind}:${error.detail ?? ""}`,
-    });
+  async function succeeded(call: Call, output: object): Promise<CallReply> {
+    const result = succeed(output, parts.redact);
+    return answered(call, result, { result: "success", response: summarise(result.content) });
   }
 
-  function unexpected(call: Call, thrown: unknown): ToolError {
-    const stack = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-    parts.log.error(
-      { call_id: call.id, tool: call.request.tool, err: parts.redact(cleanText(stack, 4096)) },
-      "call failed",
-    );
-    return new ToolError("internal", "The server failed to handle the call.", {
-      nextStep: `Tell the server's operator the call id ${call.id}.`,
-      detail: cleanText(thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown), 300),
-    });
+  async function failed(call: Call, thrown: unknown): Promise<CallReply> {
+    const error = failureOf(thrown, call.id, call.session?.writeState ?? "none");
+    if (!(thrown instanceof ToolError)) logDefect(call, thrown);
+    const { kind, message, detail, policies } = error;
+    const facts = { result: kind, error: { kind, message, detail }, ...(policies?.length && { policies }) };
+    return answered(call, fail(error, parts.redact), facts);
   }
 
-  async function reply(call: Call, tool: Tool, result: CallResult, error?: ToolError): Promise<CallReply> {
-    const recorded = await parts.audit.record(
-      row(call, {
-        event: "outcome",
-        result: error?.kind ?? "success",
-        ...(error ? { error: { kind: error.kind, message: error.message, detail: error.detail } } : {}),
-        ...(error?.policies?.length && { policies: error.policies }),
-        ...(error ? {} : { response: summarise(result.content) }),
-      }),
-    );
+  async function answered(
+    call: Call,
+    result: CallResult,
+    facts: Pick<AuditEvent, "result"> & Partial<AuditEvent>,
+  ): Promise<CallReply> {
+    const recorded = await parts.audit.record(row(call, { event: "outcome", ...facts }));
     // A read that leaves no trace is not answered. A write has its intent row, and saying "failed" would invite a second.
-    if (recorded === "lost" && tool.effect === "read") {
-      return { kind: "result", callId: call.id, ...fail(unrecorded(), parts.redact) };
-    }
-    return { kind: "result", callId: call.id, ...result };
+    const withheld = recorded === "lost" && call.facts.effect === "read";
+    return { kind: "result", callId: call.id, ...(withheld ? fail(unrecorded(), parts.redact) : result) };
   }
 
-  async function question(call: Call, asked: Question): Promise<CallReply> {
+  async function asked(call: Call, question: Question): Promise<CallReply> {
     await parts.audit.record(row(call, { event: "question", result: "pending" }));
-    return { kind: "question", callId: call.id, question: asked };
+    return { kind: "question", callId: call.id, question };
   }
 
-  async function refuseUnknown(call: Call): Promise<CallReply> {
-    const name = cleanText(call.request.tool, 64);
-    const usable = parts.catalog.filter((tool) => call.policy.mayEverUse(call.request.principal, tool.name));
-    const message = `Unknown tool: ${name}. Tools: ${usable.map((tool) => tool.name).join(", ")}`;
-    await parts.audit.record(
-      row(call, {
-        event: "outcome",
-        result: "not_found",
-        error: { kind: "not_found", message: `Unknown tool: ${name}` },
-      }),
-    );
+  async function unknownTool(call: Call, policy: Policy): Promise<CallReply> {
+    const what = `Unknown tool: ${cleanText(call.request.tool, 64)}`;
+    const error = { kind: "not_found", message: what };
+    await parts.audit.record(row(call, { event: "outcome", result: "not_found", error }));
+    const usable = parts.catalog.filter(({ name }) => policy.mayEverUse(call.request.principal, name));
+    const message = `${what}. Tools: ${usable.map(({ name }) => name).join(", ")}`;
     return { kind: "unknown_tool", callId: call.id, message };
   }
 
-  function row(call: Call, rest: Pick<AuditEvent, "event" | "result"> & Partial<AuditEvent>): AuditEvent {
-    const { request } = call;
-    const durationMs = Math.round((performance.now() - call.started) * 10) / 10;
-    const event: AuditEvent = {
-      call_id: call.id,
-      timestamp: new Date().toISOString(),
-      user: request.principal.id,
-      roles: request.principal.roles,
-      authenticated_via: request.principal.via,
-      agent: request.agent && `${request.agent.name}/${request.agent.version}`,
-      transport: request.transport,
-      operation: request.tool,
-      arguments: request.arguments,
-      confirm_mode: parts.options.confirm,
-      trace_id: request.traceId,
-      attempts: call.session?.attempts,
-      ...call.facts,
-      ...(rest.event !== "intent" && { duration_ms: durationMs }),
-      ...rest,
-    };
-    parts.log.info(
-      { call_id: call.id, tool: event.operation, user: event.user, result: event.result, duration_ms: durationMs },
-      event.event,
-    );
+  function row(call: Call, moment: Pick<AuditEvent, "event" | "result"> & Partial<AuditEvent>): AuditEvent {
+    const event = rowOf(call, parts.options.confirm, moment);
+    const { operation, user, result, duration_ms } = event;
+    parts.log.info({ call_id: call.id, tool: operation, user, result, duration_ms }, event.event);
     return event;
+  }
+
+  function logDefect({ id, request }: Call, thrown: unknown): void {
+    const stack = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+    parts.log.error({ call_id: id, tool: request.tool, err: parts.redact(cleanText(stack, 4096)) }, "call failed");
   }
 }
 
-/** Only what an audit row names of a resource; its data stays with the handler. */
-function remember(call: Call, about: ResourceRef & { account?: string }): void {
-  call.facts.resource_type = about.type;
-  call.facts.resource_id = about.id;
-  call.facts.region = about.region;
-  if (about.account) call.facts.account = about.account;
-}
-
-function sessionOf(call: Call): AwsSession {
-  if (!call.session) throw new Error("no AWS session");
-  return call.session;
-}
-
-function validate(tool: Tool, given: unknown): unknown {
-  const parsed = (tool.input as z.ZodType).safeParse(given ?? {});
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.slice(0, 5).map(({ path, message }) => {
-    const where = path.map(String).join(".");
-    return cleanText(where ? `${where}: ${message}` : message, 200);
-  });
-  throw new ToolError("invalid_input", problems.join("; "), {
-    nextStep: `Correct the arguments; ${tool.name} takes ${Object.keys(tool.input.shape).join(", ")}.`,
-  });
-}
-
-function denied(tool: Tool, decision: PolicyDecision): ToolError {
-  return new ToolError("denied", `Not allowed to use ${tool.name} here: ${decision.reason}.`, {
-    nextStep: "Do not retry; tell the user that the server's policy does not allow this.",
-    ...(decision.policies.length > 0 && { policies: decision.policies }),
-  });
-}
-
-function unrecorded(): ToolError {
-  return new ToolError("audit_unavailable", "The answer could not be recorded and is withheld.", {
-    retryAfterS: 30,
-    nextStep: "Retry in a while; tell the server's operator that the audit store is down.",
-  });
+async function lookup(
+  tool: WriteTool,
+  input: unknown,
+  subject: ResourceRef,
+  context: ReadContext,
+  mayRead: boolean,
+): Promise<Resource> {
+  try {
+    return await tool.lookup(input as never, subject, context);
+  } catch (error) {
+    if (!mayRead && error instanceof ToolError && error.kind === "not_found") throw unseen(tool, error.message);
+    throw error;
+  }
 }

@@ -22,10 +22,12 @@ export async function tailAudit(
 /** `mcp-aws-server audit query` */
 export async function queryAudit(settings: Settings, filters: Record<string, unknown>, json: boolean): Promise<void> {
   const text = (key: string) => (filters[key] === undefined ? undefined : String(filters[key]));
+  const since = moment("--since", text("since"));
+  const until = moment("--until", text("until"));
   await withTrail(settings, async (trail) => {
     const rows = trail.query({
-      since: moment("--since", text("since")),
-      until: moment("--until", text("until")),
+      since,
+      until,
       user: text("user"),
       operation: text("operation"),
       resource: text("resource"),
@@ -46,6 +48,7 @@ export async function queryAudit(settings: Settings, filters: Record<string, unk
 /** `mcp-aws-server audit verify`; returns the exit code. */
 export async function verifyAudit(settings: Settings, json: boolean): Promise<number> {
   const dir = stateDir(settings, process.env);
+  // A database that vanished beside its keys and head is for verify to report; nothing at all is the user's mistake.
   requireTrail(dir);
   const found = await verifyTrail({ dir });
   if (json) print(JSON.stringify(found));
@@ -66,7 +69,7 @@ export async function verifyAudit(settings: Settings, json: boolean): Promise<nu
 
 async function withTrail(settings: Settings, work: (trail: TrailReader) => Promise<void>): Promise<void> {
   const dir = stateDir(settings, process.env);
-  requireTrail(dir);
+  requireTrail(trailFile(dir));
   const trail = openTrailReader(trailFile(dir));
   try {
     await work(trail);
@@ -75,9 +78,8 @@ async function withTrail(settings: Settings, work: (trail: TrailReader) => Promi
   }
 }
 
-/** A trail that never was is the user's mistake; one that vanished beside its keys is for verify to report. */
-function requireTrail(dir: string): void {
-  if (!existsSync(dir)) throw new ConfigError(`There is no audit trail in ${dir}; --state-dir names another place.`);
+function requireTrail(path: string): void {
+  if (!existsSync(path)) throw new ConfigError(`There is no audit trail at ${path}; --state-dir names another place.`);
 }
 
 function moment(flag: string, text: string | undefined): string | undefined {

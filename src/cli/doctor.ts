@@ -1,3 +1,4 @@
+import { serverEvent } from "../app.ts";
 import { openTrail } from "../audit/trail.ts";
 import { verifyTrail } from "../audit/verify.ts";
 import { AwsClients } from "../aws/clients.ts";
@@ -91,26 +92,25 @@ function clockCheck(date: Identity["date"], asked: number): Check {
     : { name: "clock", status: "ok", found };
 }
 
-/** Opens the trail as the server does, and verifies what is in it. */
+/** Writes a row as the server does, and verifies the whole trail. */
 async function auditCheck(dir: string): Promise<Check> {
+  const failed = (found: string, todo: string): Check => ({ name: "audit store", status: "failed", found, todo });
   try {
     const trail = openTrail({ dir, log: createLog("silent") });
-    await trail.close();
+    await trail
+      .commit(serverEvent({ event: "server", operation: "doctor", result: "success" }))
+      .finally(() => trail.close());
     const found = await verifyTrail({ dir });
-    if (found.ok) return { name: "audit store", status: "ok", found: `${dir}: ${found.rows} rows, intact` };
-    return {
-      name: "audit store",
-      status: "failed",
-      found: `${dir}: ${found.problem_count} problems in ${found.rows} rows`,
-      todo: "Run mcp-aws-server audit verify and keep a copy of the directory before anything else.",
-    };
+    if (found.ok) return { name: "audit store", status: "ok", found: `${dir}: writable, ${found.rows} rows, intact` };
+    return failed(
+      `${dir}: ${found.problem_count} problems in ${found.rows} rows`,
+      "Run mcp-aws-server audit verify, and keep a copy of the directory before anything else.",
+    );
   } catch (error) {
-    return {
-      name: "audit store",
-      status: "failed",
-      found: messageOf(error),
-      todo: `Make ${dir} writable for this user, restore its missing files, or choose another with --state-dir.`,
-    };
+    return failed(
+      messageOf(error),
+      `Make ${dir} writable for this user, restore its missing files, or choose another with --state-dir.`,
+    );
   }
 }
 

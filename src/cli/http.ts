@@ -14,9 +14,8 @@ const MAX_SESSIONS_PER_PRINCIPAL = 100;
 export async function runHttp(settings: Settings): Promise<void> {
   const dir = stateDir(settings, process.env);
   const keys = openKeys(dir);
-  const anonymous = anonymousPrincipal(settings, keys.isEmpty());
+  let anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
   const app = createApp(settings, process.env, "http");
-  await app.warmUp();
   const refusals = new RefusalFold((folded) =>
     app.recordServerEvent({
       event: "auth_failure",
@@ -28,8 +27,11 @@ export async function runHttp(settings: Settings): Promise<void> {
   const http = await serveHttp(
     {
       createServer: app.createServer,
-      // A key that is created while the server runs ends anonymous access.
-      authenticate: (headers) => authenticateHttp(headers, { keys, anonymous: keys.isEmpty() ? anonymous : undefined }),
+      authenticate: (headers) => {
+        // A key that is created while the server runs ends anonymous access for good: revoking it does not reopen it.
+        if (!keys.isEmpty()) anonymous = undefined;
+        return authenticateHttp(headers, { keys, anonymous });
+      },
       onRefused: (reason, source) => {
         app.log.warn({ reason, source }, "request refused: not authenticated");
         refusals.add(reason, source);
@@ -45,7 +47,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       maxBodyBytes: settings.max_body_bytes,
       sessions: {
         max: settings.max_sessions,
-        maxPerPrincipal: MAX_SESSIONS_PER_PRINCIPAL,
+        maxPerPrincipal: Math.min(MAX_SESSIONS_PER_PRINCIPAL, settings.max_sessions),
         idleMs: settings.session_idle_s * 1000,
       },
     },
@@ -66,19 +68,18 @@ function openKeys(dir: string): KeyStore {
 }
 
 /** Who a request without a key is: a viewer, and only while nobody but this machine can ask. */
-function anonymousPrincipal(settings: Settings, noKeys: boolean): Principal | undefined {
-  if (noKeys && !isLoopback(settings.host)) {
+function anonymousPrincipal(settings: Settings): Principal {
+  if (!isLoopback(settings.host)) {
     throw new ConfigError(
       `Refusing to listen on ${settings.host} without authentication.\nCreate a key first: mcp-aws-server keys create --role viewer --name NAME`,
     );
   }
-  if (noKeys && settings.role !== "viewer") {
+  if (settings.role !== "viewer") {
     throw new ConfigError(
       `Over HTTP, the role ${settings.role} needs a key: mcp-aws-server keys create --role ${settings.role} --name NAME`,
     );
   }
-  // Revoking the last key of a server on the network must not open it.
-  return isLoopback(settings.host) ? { id: "anonymous", roles: ["viewer"], via: "anonymous" } : undefined;
+  return { id: "anonymous", roles: ["viewer"], via: "anonymous" };
 }
 
 function isLoopback(host: string): boolean {

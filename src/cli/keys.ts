@@ -15,8 +15,11 @@ export async function createKey(settings: Settings, name: string): Promise<void>
 /** `mcp-aws-server keys list` */
 export function listKeys(settings: Settings): void {
   const keys = open(settings).list();
-  if (keys.length === 0) return print("No keys. Make one: mcp-aws-server keys create --role viewer --name NAME");
-  print(table([["ID", "NAME", "ROLE", "CREATED"], ...keys.map((key) => [key.id, key.name, key.role, key.created_at])]));
+  if (keys.length === 0) print("No keys. Make one: mcp-aws-server keys create --role viewer --name NAME");
+  else
+    print(
+      table([["ID", "NAME", "ROLE", "CREATED"], ...keys.map((key) => [key.id, key.name, key.role, key.created_at])]),
+    );
 }
 
 /** `mcp-aws-server keys revoke` */

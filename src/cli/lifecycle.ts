@@ -9,11 +9,12 @@ export function endOrderly(
   edge: { beforeClose?: () => void; afterClose: () => Promise<void> },
 ): { end: (why: string) => void } {
   let ending = false;
+  let signals = 0;
   const end = (why: string) => {
-    if (ending) {
-      if (why.startsWith("SIG")) process.exit(130);
-      return;
-    }
+    // Clients close their end and send SIGTERM soon after: that one is the first signal, not impatience.
+    if (why.startsWith("SIG")) signals += 1;
+    if (signals > 1) process.exit(130);
+    if (ending) return;
     ending = true;
     app.log.info({ why }, "stopping");
     edge.beforeClose?.();

@@ -4,7 +4,10 @@ import { paint, print, table } from "./table.ts";
 
 /** `mcp-aws-server tools` */
 export function printTools({ json }: { json?: boolean }): void {
-  if (json) return print(JSON.stringify(catalog.map(toProtocolTool), null, 2));
+  if (json) {
+    print(JSON.stringify(catalog.map(toProtocolTool), null, 2));
+    return;
+  }
   const rows = catalog.map((tool) => {
     const actions = tool.iam.map(({ action }) => action).join(" ");
     return [tool.name, tool.effect, actions];

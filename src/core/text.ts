@@ -1,16 +1,15 @@
 /**
  * Characters an attacker can use to hide text from a person or to steer a terminal or a model: controls (except tab and
- * newline), format characters (zero-width, bidi, Unicode tags, soft hyphen, BOM), line separators, variation selectors
- * and the letters that render as nothing.
+ * newline), format characters (zero-width, bidi, Unicode tags, soft hyphen, BOM), line separators, and everything that
+ * Unicode says renders as nothing (variation selectors, fillers, joiners, what is reserved for more of them).
  */
-const INVISIBLE =
-  /(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|\p{Variation_Selector}|[\u115F\u1160\u17B4\u17B5\u3164\uFFA0]/gu;
+const INVISIBLE = /(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|\p{Default_Ignorable_Code_Point}/gu;
 const PLAIN = /^[\x20-\x7E\t\n]*$/;
 
 /** Text from an AWS account made safe to show: well-formed, without invisible characters, at most `max` UTF-16 units. */
 export function cleanText(text: string, max = 1024): string {
   const cleaned = PLAIN.test(text) ? text : text.toWellFormed().replace(INVISIBLE, "");
-  return cleaned.length > max ? `${cleaned.slice(0, max).toWellFormed()}…` : cleaned;
+  return cleaned.length > max ? `${cleaned.slice(0, max - 1).toWellFormed()}…` : cleaned;
 }
 
 /** Removes what identifies the account's inside from an error text: ARNs, account ids, encoded authorisation messages. */

@@ -1,14 +1,20 @@
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
+const ISO = /^(\d{4}-\d{2}-\d{2})(?:(T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)(Z|[+-]\d{2}:\d{2})?)?$/;
 
 /**
- * A moment, given as ISO 8601 with or without zone (UTC then), or as how long ago (`90s`, `15m`, `1h`, `7d`, `2w`).
+ * A moment since 1970, given as ISO 8601 with or without zone (UTC then), or as how long ago (`90s`, `15m`, `1h`, `7d`,
+ * `2w`).
  * @returns ISO 8601 in UTC, or undefined when the text is neither
  */
 export function parseTime(text: string, now: number = Date.now()): string | undefined {
   const relative = /^(\d{1,6})([smhdw])$/.exec(text);
-  if (relative) return new Date(now - Number(relative[1]) * (UNITS[relative[2] ?? ""] ?? 0)).toISOString();
-  if (!/^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)) return undefined;
-  const zoned = /T.*(Z|[+-]\d{2}:\d{2})$/.test(text) ? text : text.includes("T") ? `${text}Z` : `${text}T00:00:00Z`;
-  const time = Date.parse(zoned);
-  return Number.isNaN(time) ? undefined : new Date(time).toISOString();
+  if (relative) return written(now - Number(relative[1]) * (UNITS[relative[2] ?? ""] ?? 0));
+  const [, date, time = "T00:00", zone = "Z"] = ISO.exec(text) ?? [];
+  // Date.parse takes the 30th of February for the 2nd of March.
+  if (date === undefined || !written(Date.parse(date))?.startsWith(date)) return undefined;
+  return written(Date.parse(`${date}${time}${zone}`));
+}
+
+function written(time: number): string | undefined {
+  return Number.isNaN(time) || time < 0 ? undefined : new Date(time).toISOString();
 }

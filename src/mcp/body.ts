@@ -12,7 +12,7 @@ export type Parsed = { ok: true; message: unknown } | { ok: false; rejection: Re
 /** No request of the protocol comes near this; parsers and validators recurse. */
 const MAX_DEPTH = 64;
 
-/** Parses one JSON-RPC message, refusing what is too deep, not JSON, or a batch (which no current revision has). */
+/** Parses one JSON-RPC message, refusing what is too deep, not JSON, not Unicode, or a batch (which no current revision has). */
 export function parseMessage(text: string): Parsed {
   if (isDeeperThan(text, MAX_DEPTH)) return reject(400, -32600, `Message is nested deeper than ${MAX_DEPTH} levels`);
   let message: unknown;
@@ -23,6 +23,7 @@ export function parseMessage(text: string): Parsed {
   }
   if (Array.isArray(message)) return reject(400, -32600, "Invalid request: batches are not supported");
   if (message === null || typeof message !== "object") return reject(400, -32600, "Invalid request: not an object");
+  if (hasHalfCharacter(text, message)) return reject(400, -32600, "Invalid request: text that is not Unicode");
   return { ok: true, message };
 }
 
@@ -30,17 +31,25 @@ export function reject(status: Rejection["status"], code: Rejection["code"], mes
   return { ok: false, rejection: { status, code, message } };
 }
 
-/** Reads a body up to `max` bytes; undefined when it is larger. Rejects when the client goes away. */
-export async function readBody(request: IncomingMessage, max: number): Promise<string | undefined> {
-  if (Number(request.headers["content-length"] ?? 0) > max) return undefined;
+/** Reads a body up to `max` bytes. `gone`: the client went away in the middle. */
+export async function readBody(
+  request: IncomingMessage,
+  max: number,
+): Promise<{ text: string } | "too large" | "gone"> {
+  if (Number(request.headers["content-length"] ?? 0) > max) return "too large";
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > max) return undefined;
-    chunks.push(chunk);
+  try {
+    // Leaving the loop must not destroy the request: its connection still has to carry the answer.
+    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > max) return "too large";
+      chunks.push(chunk);
+    }
+  } catch {
+    return "gone";
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return { text: Buffer.concat(chunks).toString("utf8") };
 }
 
 /** Counts brackets outside strings: cheaper than parsing, and safe to do before it. */
@@ -59,4 +68,13 @@ function isDeeperThan(text: string, max: number): boolean {
     } else if (code === 0x7d || code === 0x5d) depth -= 1;
   }
   return false;
+}
+
+/**
+ * Whether a string in it holds half of a surrogate pair. JSON can write that; UTF-8, and so AWS, cannot. When written
+ * anew, only halves are escaped.
+ */
+function hasHalfCharacter(text: string, message: unknown): boolean {
+  if (!/\\ud[89a-f]/i.test(text)) return false;
+  return /(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(JSON.stringify(message));
 }

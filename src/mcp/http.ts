@@ -5,9 +5,9 @@ import {
   isJsonContentType,
   isLegacyRequest,
   originValidationResponse,
+  PROTOCOL_VERSION_META_KEY,
 } from "@modelcontextprotocol/server";
 import { Hono } from "hono";
-import { secureHeaders } from "hono/secure-headers";
 import type { Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
 import { parseMessage, readBody } from "./body.ts";
@@ -46,6 +46,18 @@ export interface HttpServer {
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** How long the last answers get to reach their clients when the server stops. */
+const LAST_WORDS_MS = 1_000;
+const METHODS = ["GET", "POST", "DELETE"];
+
+/** For browsers that show or embed an answer, which none should. */
+const SECURITY_HEADERS = Object.entries({
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+});
 
 /** Serves MCP on `/mcp`, for clients with and without sessions, and the two health routes. */
 export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise<HttpServer> {
@@ -63,16 +75,21 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
   );
 
   const app = new Hono<{ Bindings: HttpBindings }>();
-  app.use(secureHeaders());
+  app.use((c, next) => {
+    // On Node's own response: the router would copy and sort every header of every answer to add them.
+    for (const [name, value] of SECURITY_HEADERS) c.env.outgoing.setHeader(name, value);
+    return next();
+  });
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
     const { ready, reasons } = parts.readiness();
     return c.json({ status: ready ? "ready" : "not ready", reasons }, ready ? 200 : 503);
   });
+  const allowedHosts = [...options.allowedHosts];
+  const allowedOrigins = [...options.allowedOrigins];
   app.use(async (c, next) => {
     const rejected =
-      hostHeaderValidationResponse(c.req.raw, [...options.allowedHosts]) ??
-      originValidationResponse(c.req.raw, [...options.allowedOrigins]);
+      hostHeaderValidationResponse(c.req.raw, allowedHosts) ?? originValidationResponse(c.req.raw, allowedOrigins);
     return rejected ?? next();
   });
 
@@ -86,21 +103,28 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
       parts.onRefused(who.reason, c.env.incoming.socket.remoteAddress ?? "unknown");
       return problem(401, -32001, "Unauthorized", { "www-authenticate": 'Bearer realm="mcp-aws-server"' });
     }
+    if (!METHODS.includes(request.method))
+      return problem(405, -32000, "Method not allowed", { allow: METHODS.join(", ") });
     let message: unknown;
     if (request.method === "POST") {
       if (!isJsonContentType(c.req.header("content-type")))
         return problem(415, -32600, "Content-Type must be application/json");
-      const text = await readBody(c.env.incoming, options.maxBodyBytes);
-      if (text === undefined) {
+      const body = await readBody(c.env.incoming, options.maxBodyBytes);
+      if (body === "gone") return new Response(null, { status: 499 });
+      if (body === "too large") {
         const limit = `Body is larger than ${options.maxBodyBytes} bytes`;
         return problem(413, -32600, limit, { connection: "close" });
       }
-      const parsed = parseMessage(text);
+      const parsed = parseMessage(body.text);
       if (!parsed.ok) return problem(parsed.rejection.status, parsed.rejection.code, parsed.rejection.message);
       message = parsed.message;
     }
-    if (await isLegacyRequest(request, message)) return sessions.handle(request, who.principal, message);
-    const authInfo = { token: "", clientId: who.principal.id, scopes: [], extra: { principal: who.principal } };
+    const { principal } = who;
+    if (!namesRevision(message) && (await isLegacyRequest(request, message))) {
+      const whenAnswered = (done: () => void) => void c.env.outgoing.once("close", done);
+      return sessions.handle({ request, principal, message, whenAnswered });
+    }
+    const authInfo = { token: "", clientId: principal.id, scopes: [], extra: { principal } };
     return modern.fetch(request, { authInfo, parsedBody: message });
   });
   app.notFound(() => problem(404, -32601, "Not found; MCP is served on /mcp"));
@@ -131,8 +155,20 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     async close() {
       const closed = new Promise<void>((done) => server.close(() => done()));
       await Promise.all([sessions.close(), modern.close()]);
-      if ("closeAllConnections" in server) server.closeAllConnections();
+      const idle = setInterval(() => "closeIdleConnections" in server && server.closeIdleConnections(), 20);
+      const rest = setTimeout(() => "closeAllConnections" in server && server.closeAllConnections(), LAST_WORDS_MS);
       await closed;
+      clearInterval(idle);
+      clearTimeout(rest);
     },
   };
+}
+
+/**
+ * Whether a message names its revision in itself, which is what sets the 2026 protocol apart: tells most messages apart
+ * without the SDK's full classification, which the handler for that protocol runs anyway. `initialize` has its own rules.
+ */
+function namesRevision(message: unknown): boolean {
+  const { method, params } = (message ?? {}) as { method?: unknown; params?: { _meta?: unknown } | null };
+  return method !== "initialize" && Object.hasOwn(Object(params?._meta), PROTOCOL_VERSION_META_KEY);
 }

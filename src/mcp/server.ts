@@ -12,6 +12,7 @@ import {
   Server,
   type ServerContext,
 } from "@modelcontextprotocol/server";
+import * as z from "zod";
 import { type Answer, CONFIRMATION_TTL_MS, type Pending } from "../call/confirmation.ts";
 import type { HandleCall } from "../call/handle-call.ts";
 import type { CallReply, CallRequest } from "../call/parts.ts";
@@ -35,6 +36,8 @@ export interface ServerParts {
 export type CreateServer = (principal: Principal, transport: CallRequest["transport"]) => Server;
 
 const QUESTION = "confirm";
+/** Ours, because the SDK answers what does not fit its own with `internal error`. One page holds every tool. */
+const ListParams = z.looseObject({ cursor: z.string().optional() });
 /** A client may keep the list for a minute; roles and policies change rarely. */
 const LIST_TTL_MS = 60_000;
 
@@ -57,7 +60,7 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     const server = new Server(info, options);
     server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
 
-    server.setRequestHandler("tools/list", () => ({ tools: parts.toolList(principal) }));
+    server.setRequestHandler("tools/list", { params: ListParams }, () => ({ tools: parts.toolList(principal) }));
 
     server.setRequestHandler("tools/call", async (request, context) => {
       const envelope = context.mcpReq.envelope as ClientEnvelope | undefined;

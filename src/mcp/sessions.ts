@@ -9,9 +9,20 @@ export interface SessionOptions {
   idleMs: number;
 }
 
+/** One request of a client that works with sessions. */
+interface SessionRequest {
+  request: Request;
+  principal: Principal;
+  message: unknown;
+  /** Registers what to do once the answer has been sent to its end, or the client has gone. */
+  whenAnswered: (done: () => void) => void;
+}
+
 interface Session {
   owner: string;
   transport: WebStandardStreamableHTTPServerTransport;
+  /** Answers and streams not yet at their end; while there are any, the session is not idle. */
+  open: number;
   lastUsed: number;
 }
 
@@ -33,23 +44,19 @@ export class Sessions {
     this.#sweeper = setInterval(() => this.#closeIdle(), Math.min(SWEEP_MS, options.idleMs)).unref();
   }
 
-  get size(): number {
-    return this.#sessions.size;
-  }
-
-  async handle(request: Request, principal: Principal, message: unknown): Promise<Response> {
+  async handle(given: SessionRequest): Promise<Response> {
+    const { request, principal, message } = given;
     const id = request.headers.get("mcp-session-id");
     if (id !== null) {
       const session = this.#sessions.get(id);
       // Somebody else's session reads like one that never was.
-      if (session?.owner !== principal.id) return problem(404, -32001, "Session not found");
-      session.lastUsed = performance.now();
-      return session.transport.handleRequest(request, { parsedBody: message });
+      if (session?.owner !== ownerOf(principal)) return problem(404, -32001, "Session not found");
+      return serve(session, given);
     }
     if (request.method !== "POST" || !isInitializeRequest(message)) {
       return problem(400, -32000, "Bad Request: send initialize first, then its Mcp-Session-Id with every request");
     }
-    return this.#open(request, principal, message);
+    return this.#open(given);
   }
 
   async close(): Promise<void> {
@@ -57,32 +64,30 @@ export class Sessions {
     await Promise.all([...this.#sessions.keys()].map((id) => this.#close(id)));
   }
 
-  async #open(request: Request, principal: Principal, message: unknown): Promise<Response> {
-    const own = [...this.#sessions].filter(([, session]) => session.owner === principal.id);
-    if (own.length >= this.#options.maxPerPrincipal) {
-      // The map keeps insertion order, not use: find the one that was idle longest.
-      const [oldest] = own.reduce((a, b) => (a[1].lastUsed <= b[1].lastUsed ? a : b));
-      await this.#close(oldest);
-    }
-    if (this.#sessions.size >= this.#options.max) return problem(503, -32000, "Too many sessions; try again later");
-    const transport = new WebStandardStreamableHTTPServerTransport({
-      sessionIdGenerator: randomUUID,
-      onsessioninitialized: (id) => {
-        this.#sessions.set(id, { owner: principal.id, transport, lastUsed: performance.now() });
-      },
-    });
-    const server = this.#createServer(principal, "http");
-    await server.connect(transport);
-    transport.onclose = chain(transport.onclose, () => {
-      if (transport.sessionId) this.#sessions.delete(transport.sessionId);
-    });
-    return transport.handleRequest(request, { parsedBody: message });
+  /** A principal at its limit loses the session it has not used for longest; a full server takes no new ones. */
+  async #open(given: SessionRequest): Promise<Response> {
+    const owner = ownerOf(given.principal);
+    const own = [...this.#sessions].filter(([, session]) => session.owner === owner);
+    const replaced = own.length >= this.#options.maxPerPrincipal ? leastUsed(own) : undefined;
+    if (!replaced && this.#sessions.size >= this.#options.max)
+      return problem(503, -32000, "Too many sessions; try again later", { "retry-after": "60" });
+    const id = randomUUID();
+    const transport = new WebStandardStreamableHTTPServerTransport({ sessionIdGenerator: () => id });
+    const session: Session = { owner, transport, open: 0, lastUsed: performance.now() };
+    // Before anything is awaited, so that many at once cannot pass the limit together.
+    this.#sessions.set(id, session);
+    await this.#createServer(given.principal, "http").connect(transport);
+    transport.onclose = chain(transport.onclose, () => this.#sessions.delete(id));
+    const response = await serve(session, given);
+    if (!response.ok) await this.#close(id);
+    else if (replaced) await this.#close(replaced);
+    return response;
   }
 
   #closeIdle(): void {
     const now = performance.now();
     for (const [id, session] of this.#sessions) {
-      if (now - session.lastUsed > this.#options.idleMs) void this.#close(id);
+      if (session.open === 0 && now - session.lastUsed > this.#options.idleMs) void this.#close(id);
     }
   }
 
@@ -91,6 +96,25 @@ export class Sessions {
     this.#sessions.delete(id);
     await session?.transport.close();
   }
+}
+
+function serve(session: Session, { request, message, whenAnswered }: SessionRequest): Promise<Response> {
+  session.open += 1;
+  whenAnswered(() => {
+    session.open -= 1;
+    session.lastUsed = performance.now();
+  });
+  return session.transport.handleRequest(request, { parsedBody: message });
+}
+
+/** Everything that decides what a caller may do: a new key of the same name is not the old one. */
+function ownerOf({ via, id, roles }: Principal): string {
+  return [via, id, ...roles].join(" ");
+}
+
+function leastUsed(sessions: readonly [string, Session][]): string | undefined {
+  const since = ({ open, lastUsed }: Session) => (open > 0 ? Number.POSITIVE_INFINITY : lastUsed);
+  return sessions.toSorted(([, a], [, b]) => (since(a) < since(b) ? -1 : 1))[0]?.[0];
 }
 
 function chain(first: (() => void) | undefined, second: () => void): () => void {

@@ -1,4 +1,5 @@
 import { Transform } from "node:stream";
+import { isJSONRPCNotification, isJSONRPCRequest, isJSONRPCResponse } from "@modelcontextprotocol/server";
 import { type StdioServerHandle, StdioServerTransport, serveStdio as serve } from "@modelcontextprotocol/server/stdio";
 import type { Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
@@ -19,10 +20,9 @@ export interface StdioParts {
  * on one that is too long; the guard in front of it answers both with a JSON-RPC error and goes on.
  */
 export function serveStdio(parts: StdioParts): StdioServerHandle {
-  const answer = (rejection: Rejection) => {
-    parts.log.warn({ code: rejection.code }, rejection.message);
-    const { code, message } = rejection;
-    process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", error: { code, message }, id: null })}\n`);
+  const answer = ({ code, message }: Rejection, id: Id) => {
+    parts.log.warn({ code }, message);
+    process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", error: { code, message }, id })}\n`);
   };
   const input = process.stdin.pipe(new LineGuard(parts.maxMessageBytes, answer));
   input.once("end", parts.onEnd);
@@ -33,14 +33,17 @@ export function serveStdio(parts: StdioParts): StdioServerHandle {
   });
 }
 
+/** Of the request an error answers; null when it could not be read. */
+type Id = string | number | null;
+
 /** Passes on the lines that are messages, and reports the others. Holds at most one line of at most `max` bytes. */
 export class LineGuard extends Transform {
   readonly #max: number;
-  readonly #onRejected: (rejection: Rejection) => void;
+  readonly #onRejected: (rejection: Rejection, id: Id) => void;
   #pieces: Buffer[] = [];
   #bytes = 0;
 
-  constructor(max: number, onRejected: (rejection: Rejection) => void) {
+  constructor(max: number, onRejected: (rejection: Rejection, id: Id) => void) {
     super();
     this.#max = max;
     this.#onRejected = onRejected;
@@ -70,12 +73,24 @@ export class LineGuard extends Transform {
     this.#pieces = [];
     this.#bytes = 0;
     if (bytes > this.#max) {
-      this.#onRejected({ status: 413, code: -32600, message: `Message is larger than ${this.#max} bytes` });
+      this.#onRejected({ status: 413, code: -32600, message: `Message is larger than ${this.#max} bytes` }, null);
       return;
     }
     if (line === "") return;
     const parsed = parseMessage(line);
-    if (parsed.ok) this.push(`${line}\n`);
-    else this.#onRejected(parsed.rejection);
+    if (!parsed.ok) this.#onRejected(parsed.rejection, null);
+    else if (isJsonRpc(parsed.message)) this.push(`${line}\n`);
+    else
+      this.#onRejected({ status: 400, code: -32600, message: "Invalid request: not JSON-RPC" }, idOf(parsed.message));
   }
+}
+
+/** The SDK drops what is not, and a client would wait for its answer for ever. */
+function isJsonRpc(message: unknown): boolean {
+  return isJSONRPCRequest(message) || isJSONRPCNotification(message) || isJSONRPCResponse(message);
+}
+
+function idOf(message: unknown): Id {
+  const { id } = message as { id?: unknown };
+  return typeof id === "string" || typeof id === "number" ? id : null;
 }

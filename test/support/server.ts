@@ -60,7 +60,9 @@ export async function runCli(
   child.stdout.setEncoding("utf8").on("data", (text: string) => (result.stdout += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (result.stderr += text));
   child.stdin.end(options.input ?? "");
+  const timer = setTimeout(() => child.kill("SIGKILL"), START_TIMEOUT_MS);
   [result.code] = (await once(child, "close")) as [number | null];
+  clearTimeout(timer);
   return result;
 }
 

@@ -7,8 +7,10 @@ export interface WorkerOptions extends WriterOptions {
   checkpointIntervalMs: number;
 }
 
-/** `append`: bodies back to back in `data`, each `lengths[i]` bytes. */
-export type WorkerRequest = { type: "append"; data: Uint8Array; lengths: readonly number[] } | { type: "close" };
+/** `append`: bodies back to back in `data`, each `lengths[i]` bytes. `close`: the last request; `sign` the head first. */
+export type WorkerRequest =
+  | { type: "append"; data: Uint8Array; lengths: readonly number[] }
+  | { type: "close"; sign: boolean };
 
 /** One `result` for each request, in order; `warning` whenever a checkpoint could not be written. */
 export type WorkerReply = { type: "result"; error?: string } | { type: "warning"; message: string };
@@ -32,7 +34,7 @@ function serve(port: NonNullable<typeof parentPort>, options: WorkerOptions): vo
 
   port.on("message", (request: WorkerRequest) => {
     if (request.type === "close") {
-      if (timer !== undefined) checkpoint();
+      if (request.sign) checkpoint();
       writer.close();
       reply({ type: "result" });
       port.close();

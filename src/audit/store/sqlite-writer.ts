@@ -178,7 +178,7 @@ export class SqliteWriter {
     createFile(file);
     const db = new DatabaseSync(file, { timeout: busyTimeoutMs });
     try {
-      enableWal(db, busyTimeoutMs);
+      db.exec("PRAGMA journal_mode = WAL");
       db.exec("PRAGMA synchronous = FULL");
       db.exec("BEGIN IMMEDIATE");
       createSchema(db);
@@ -246,20 +246,6 @@ export class SqliteWriter {
 function isBusy(error: unknown): boolean {
   // The low byte is the primary code.
   return error instanceof Error && "errcode" in error && (Number(error.errcode) & 0xff) === BUSY;
-}
-
-/** Several processes switching a new file to WAL at once are refused without the usual wait. */
-function enableWal(db: DatabaseSync, timeoutMs: number): void {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    try {
-      db.exec("PRAGMA journal_mode = WAL");
-      return;
-    } catch (error) {
-      if (!isBusy(error) || performance.now() > deadline) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
-    }
-  }
 }
 
 /** SQLite gives its side files the permissions of the database file. */

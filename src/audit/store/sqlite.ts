@@ -38,6 +38,7 @@ class SqliteStore implements AuditStore {
   #pumpScheduled = false;
   #closing: Promise<void> | undefined;
   #idle: (() => void) | undefined;
+  #wrote = false;
   /** Deaths since the last success. */
   #deaths = 0;
   #restartAt = 0;
@@ -82,11 +83,13 @@ class SqliteStore implements AuditStore {
         this.#idle = resolve;
       });
     }
-    const worker = this.#worker;
+    // Rows of a worker that died may lack a checkpoint: another one is started to sign them.
+    const worker = this.#worker ?? (this.#wrote ? this.#start() : undefined);
     if (worker !== undefined) {
+      this.#worker = worker;
       worker.ref();
       const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
-      this.#post(worker, { type: "close" });
+      this.#post(worker, { type: "close", sign: this.#wrote });
       await exited;
     }
     clearTimeout(timer);
@@ -101,6 +104,8 @@ class SqliteStore implements AuditStore {
     const worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
       name: "audit",
       workerData,
+      // Not the process's own options, which may make no sense here; older Node warns that SQLite is new to it.
+      execArgv: ["--disable-warning=ExperimentalWarning"],
       stdout: true,
     });
     let cause = "it ended";
@@ -143,7 +148,10 @@ class SqliteStore implements AuditStore {
     const batch = this.#inFlight ?? [];
     this.#inFlight = undefined;
     this.#worker?.unref();
-    if (error === undefined) this.#deaths = 0;
+    if (error === undefined) {
+      this.#wrote = true;
+      this.#deaths = 0;
+    }
     for (const row of batch) {
       clearTimeout(row.timer);
       if (error === undefined) row.resolve();

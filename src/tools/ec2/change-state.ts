@@ -2,6 +2,7 @@ import type { InstanceStateChange } from "@aws-sdk/client-ec2";
 import * as z from "zod";
 import type { Resource } from "../../core/call.ts";
 import { ToolError } from "../../core/errors.ts";
+import { cleanText } from "../../core/text.ts";
 import type { ReadContext } from "../../core/tool.ts";
 import { pollUntil } from "../shared/poll.ts";
 import { findInstance, State, stateOf } from "./instance.ts";
@@ -46,29 +47,51 @@ export async function sendChange(
 export async function afterChange(
   change: InstanceStateChange,
   resource: Resource,
-  options: { target: "running" | "stopped"; accepted: string; wait: boolean },
+  options: { through: "pending" | "stopping"; target: "running" | "stopped"; accepted: string; wait: boolean },
   context: ReadContext,
 ): Promise<StateChange> {
   const previous = State.catch(State.parse(resource.state)).parse(change.PreviousState?.Name);
   const current = State.catch(previous).parse(change.CurrentState?.Name);
-  const reply = { ...identityOf(resource), previous_state: previous, current_state: current, changed: true };
+  // Somebody else may have been quicker between the look-up and the request.
+  const changed = previous !== options.target;
+  const reply = { ...identityOf(resource), previous_state: previous, current_state: current, changed };
   if (!options.wait) return { ...reply, message: options.accepted };
 
-  const { value, reached, elapsedMs } = await pollUntil({
-    look: async () => stateOf((await findInstance(resource.id, resource.region, context)).instance),
-    done: (state) => state === options.target || state === "terminated",
+  let seen: { state: StateChange["current_state"]; reason: string | undefined } = { state: current, reason: undefined };
+  let moved = false;
+  const { reached, elapsedMs } = await pollUntil({
+    look: async () => {
+      const found = await findInstance(resource.id, resource.region, context).catch(tolerate(context.signal));
+      if (found) seen = { state: stateOf(found.instance), reason: found.instance.StateReason?.Message };
+      moved ||= seen.state === options.through;
+    },
+    // A state it has no way back from, or that it fell back to. Before it moved, an old state may just be an old answer.
+    done: () =>
+      seen.state === options.target ||
+      seen.state === "shutting-down" ||
+      seen.state === "terminated" ||
+      (moved && seen.state !== options.through),
     timeoutMs: WAIT_S * 1000,
     signal: context.signal,
-    onLook: (state, elapsed) => context.progress(Math.round(elapsed / 1000), WAIT_S, `${resource.id} is ${state}`),
+    onLook: (_, elapsed) => context.progress(Math.round(elapsed / 1000), WAIT_S, `${resource.id} is ${seen.state}`),
   });
   const waited = Math.round(elapsedMs / 100) / 10;
+  const because = seen.reason ? `: ${cleanText(seen.reason, 300)}` : ".";
   const message =
-    value === options.target
-      ? `Instance is ${value}.`
+    seen.state === options.target
+      ? `Instance is ${seen.state}.`
       : reached
-        ? `Instance went to ${value} instead of ${options.target}.`
-        : `AWS accepted the request; after ${Math.round(waited)} s the instance is still ${value}. Describe it later.`;
-  return { ...reply, current_state: value, waited_s: waited, message };
+        ? `Instance went to ${seen.state} instead of ${options.target}${because}`
+        : `AWS accepted the request; after ${Math.round(waited)} s the instance is still ${seen.state}. Describe it later.`;
+  return { ...reply, current_state: seen.state, waited_s: waited, message };
+}
+
+/** AWS has accepted the change: a look that fails for the moment only postpones the next one. */
+function tolerate(signal: AbortSignal): (error: unknown) => undefined {
+  return (error) => {
+    if (signal.aborted || !(error instanceof ToolError) || !error.retryable) throw error;
+    return undefined;
+  };
 }
 
 function identityOf(resource: Resource): Pick<StateChange, "instance_id" | "name" | "region"> {

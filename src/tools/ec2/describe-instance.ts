@@ -3,7 +3,7 @@ import * as z from "zod";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { partialError } from "../shared/listing.ts";
 import { PartialError, region } from "../shared/schemas.ts";
-import { findInstance, InstanceId, instanceSubject, nameOf, State, stateOf, tagsOf } from "./instance.ts";
+import { findInstance, InstanceId, instanceSubject, nameOf, State, shownTags, stateOf } from "./instance.ts";
 
 const VolumeDetail = z.object({
   volume_id: z.string(),
@@ -111,7 +111,7 @@ export const describeInstance = defineTool({
       }),
       ...(instance.KeyName && { key_name: instance.KeyName }),
       ...(instance.InstanceLifecycle && { lifecycle: instance.InstanceLifecycle }),
-      tags: tagsOf(instance.Tags),
+      tags: shownTags(instance.Tags),
       as_of: new Date().toISOString(),
       ...(errors.length > 0 && { errors }),
     };

@@ -2,6 +2,7 @@ import type { Instance, Reservation, Tag } from "@aws-sdk/client-ec2";
 import * as z from "zod";
 import type { Resource, ResourceRef } from "../../core/call.ts";
 import { ToolError } from "../../core/errors.ts";
+import { cleanText } from "../../core/text.ts";
 import type { ReadContext } from "../../core/tool.ts";
 
 export const STATES = ["pending", "running", "shutting-down", "terminated", "stopping", "stopped"] as const;
@@ -12,8 +13,20 @@ export const InstanceId = z
   .regex(/^i-([0-9a-f]{8}|[0-9a-f]{17})$/, "not an instance id such as i-0123456789abcdef0");
 
 /** Tags as a plain object; AWS allows no duplicate keys. */
-export function tagsOf(tags: readonly Tag[] | undefined): Record<string, string> {
+function tagsOf(tags: readonly Tag[] | undefined): Record<string, string> {
   return Object.fromEntries((tags ?? []).flatMap(({ Key, Value }) => (Key === undefined ? [] : [[Key, Value ?? ""]])));
+}
+
+/**
+ * Tags as a reader may see them. A key that hid invisible characters says so: stripped, it could pass for, and replace,
+ * the tag it imitates.
+ */
+export function shownTags(tags: readonly Tag[] | undefined): Record<string, string> {
+  const entries = Object.entries(tagsOf(tags)).map(([key, value]) => {
+    const clean = cleanText(key, 128);
+    return [clean === key ? key : `${clean} (had invisible characters)`, value] as const;
+  });
+  return Object.fromEntries(entries);
 }
 
 export function nameOf(instance: Instance): string | undefined {
@@ -39,14 +52,21 @@ export async function findInstance(
   { aws }: Pick<ReadContext, "aws">,
 ): Promise<{ instance: Instance; account: string }> {
   const { DescribeInstancesCommand, EC2Client } = await import("./sdk.ts");
-  const answer = await aws.client(EC2Client, region).send(new DescribeInstancesCommand({ InstanceIds: [id] }));
+  const notFound = new ToolError("not_found", `There is no instance ${id} in ${region}.`, {
+    nextStep: "Check the id and the region; ec2_list_instances with instance_ids and several regions finds it.",
+  });
+  const command = new DescribeInstancesCommand({ InstanceIds: [id] });
+  const answer = await aws
+    .client(EC2Client, region)
+    .send(command)
+    .catch((error: unknown) => {
+      throw error instanceof ToolError && error.kind === "not_found" ? notFound : error;
+    });
   for (const reservation of answer.Reservations ?? []) {
     const instance = reservation.Instances?.find((candidate) => candidate.InstanceId === id);
     if (instance) return { instance, account: reservation.OwnerId ?? "unknown" };
   }
-  throw new ToolError("not_found", `There is no instance ${id} in ${region}.`, {
-    nextStep: "Check the identifier and the region; ec2_list_instances shows what exists.",
-  });
+  throw notFound;
 }
 
 /** The subject of a tool that names one instance. */

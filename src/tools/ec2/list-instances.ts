@@ -1,27 +1,29 @@
 import type { Filter, Instance } from "@aws-sdk/client-ec2";
 import * as z from "zod";
+import { cleanText } from "../../core/text.ts";
 import { defineTool } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
 import { listRegions } from "../shared/listing.ts";
-import { cursor, limit, listOutput, Region } from "../shared/schemas.ts";
-import { InstanceId, instancesOf, nameOf, STATES, State, stateOf, tagsOf } from "./instance.ts";
+import { cursor, limit, listOutput, Region, TagFilter } from "../shared/schemas.ts";
+import { InstanceId, instancesOf, STATES, State, shownTags, stateOf } from "./instance.ts";
 
-const TagValue = z.string().max(256);
+/** Of one request to EC2: about 400 KB of XML, which takes some 30 ms to parse, during which nothing else runs. */
+export const PAGE_SIZE = 100;
 
-const input = z.strictObject({
+/** EC2's own bound, over all filters. */
+const MAX_FILTER_VALUES = 200;
+
+const fields = z.strictObject({
   region: Region.optional(),
   regions: z.array(Region).min(1).max(20).optional().describe("Several regions at once; default: the server's region"),
   states: z.array(State).min(1).max(STATES.length).optional(),
-  tags: z
-    .record(z.string().min(1).max(128), z.union([TagValue, z.array(TagValue).min(1).max(50)]))
-    .refine((tags) => Object.keys(tags).length <= 20, "at most 20 tags")
-    .optional()
-    .describe('Tag key → value or values, e.g. {"env":"prod"}; "*" matches any text'),
+  tags: TagFilter.optional().describe('Tag key → value or values, e.g. {"env":"prod"}; "*" matches any text'),
   types: z
     .array(z.string().regex(/^[a-z0-9.*-]{1,64}$/, "not an instance type such as m7g.large"))
     .min(1)
     .max(50)
-    .optional(),
+    .optional()
+    .describe('e.g. "m7g.large", "t3.*"'),
   vpc_id: z
     .string()
     .regex(/^vpc-[0-9a-f]{8,17}$/, "not a VPC id")
@@ -31,7 +33,16 @@ const input = z.strictObject({
   limit,
   cursor,
 });
-type Input = z.output<typeof input>;
+type Input = z.output<typeof fields>;
+
+const input = fields
+  .refine((given) => given.name_contains === undefined || given.tags?.Name === undefined, {
+    path: ["name_contains"],
+    message: "give either name_contains or the tag Name, not both",
+  })
+  .refine((given) => filtersOf(given).reduce((sum, { Values = [] }) => sum + Values.length, 0) <= MAX_FILTER_VALUES, {
+    message: `EC2 takes at most ${MAX_FILTER_VALUES} filter values in one request; ask in several`,
+  });
 
 const Item = z.object({
   instance_id: z.string(),
@@ -75,8 +86,11 @@ export const listInstances = defineTool({
       countBy: ({ instance }) => stateOf(instance),
       fetchPage: async (region, token) => {
         const answer = await aws.client(EC2Client, region).send(
-          // 200 keeps one page's XML small enough to be parsed without holding up other calls.
-          new DescribeInstancesCommand({ Filters: filters, MaxResults: 200, ...(token && { NextToken: token }) }),
+          new DescribeInstancesCommand({
+            Filters: filters,
+            MaxResults: PAGE_SIZE,
+            ...(token && { NextToken: token }),
+          }),
         );
         const items = instancesOf(answer.Reservations).map((instance) => ({ instance, region }));
         return { items, nextToken: answer.NextToken || undefined };
@@ -122,16 +136,25 @@ function escapeWildcards(text: string): string {
   return text.replace(/[\\*?]/g, "\\$&");
 }
 
-const MAX_TAGS = 10;
+// What one item may cost a reader. The rest of an instance is one ec2_describe_instance away.
+const MAX_NAME = 64;
 const MAX_TAG_VALUE = 64;
+const MAX_TAGS_TEXT = 160;
 
 function itemOf(instance: Instance, region: string): z.input<typeof Item> {
-  const tags = Object.entries(tagsOf(instance.Tags)).filter(([key]) => key !== "Name" && !key.startsWith("aws:"));
-  const shown = tags.slice(0, MAX_TAGS).map(([key, value]) => [key, value.slice(0, MAX_TAG_VALUE)] as const);
-  const name = nameOf(instance);
+  const { Name, ...tags } = shownTags(instance.Tags);
+  const own = Object.entries(tags).filter(([key]) => !key.startsWith("aws:"));
+  const shown: [string, string][] = [];
+  let room = MAX_TAGS_TEXT;
+  for (const [key, value] of own) {
+    const short = cleanText(value, MAX_TAG_VALUE);
+    room -= JSON.stringify({ [key]: short }).length;
+    if (room < 0) break;
+    shown.push([key, short]);
+  }
   return {
     instance_id: instance.InstanceId ?? "",
-    ...(name && { name }),
+    ...(Name && { name: cleanText(Name, MAX_NAME) }),
     state: stateOf(instance),
     type: instance.InstanceType ?? "",
     region,
@@ -141,6 +164,6 @@ function itemOf(instance: Instance, region: string): z.input<typeof Item> {
     ...(instance.VpcId && { vpc_id: instance.VpcId }),
     ...(instance.LaunchTime && { launched: instance.LaunchTime.toISOString() }),
     ...(shown.length > 0 && { tags: Object.fromEntries(shown) }),
-    ...(tags.length > MAX_TAGS && { tags_omitted: tags.length - MAX_TAGS }),
+    ...(own.length > shown.length && { tags_omitted: own.length - shown.length }),
   };
 }

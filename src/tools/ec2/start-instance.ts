@@ -52,7 +52,12 @@ export const startInstance = defineTool({
       return (await aws.client(EC2Client, resource.region).send(command)).StartingInstances;
     });
     if (!change) return unchanged(resource, "Dry run: AWS would start this instance; nothing was changed.");
-    const options = { target: "running", accepted: "Instance starting successfully", wait: given.wait } as const;
+    const options = {
+      through: "pending",
+      target: "running",
+      accepted: "Instance starting successfully",
+      wait: given.wait,
+    } as const;
     return afterChange(change, resource, options, context);
   },
 });

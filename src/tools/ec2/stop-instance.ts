@@ -15,14 +15,19 @@ export const stopInstance = defineTool({
   effect: "destructive",
   idempotent: true,
   iam: [{ action: "ec2:DescribeInstances" }, { action: "ec2:StopInstances", resource: "instance" }],
-  input: z.strictObject({
-    instance_id: InstanceId,
-    region,
-    force: z.boolean().default(false).describe("Do not flush file systems; last resort for a hung instance"),
-    hibernate: z.boolean().default(false).describe("Save memory to disk, if the instance was launched for it"),
-    dry_run: z.boolean().default(false).describe("Only ask AWS whether it would be allowed"),
-    wait: z.boolean().default(false).describe("Wait until it is stopped (up to 5 minutes)"),
-  }),
+  input: z
+    .strictObject({
+      instance_id: InstanceId,
+      region,
+      force: z.boolean().default(false).describe("Do not flush file systems; last resort for a hung instance"),
+      hibernate: z.boolean().default(false).describe("Save memory to disk, if the instance was launched for it"),
+      dry_run: z.boolean().default(false).describe("Only ask AWS whether it would be allowed"),
+      wait: z.boolean().default(false).describe("Wait until it is stopped (up to 5 minutes)"),
+    })
+    .refine((given) => !(given.force && given.hibernate), {
+      path: ["hibernate"],
+      message: "force and hibernate exclude each other",
+    }),
   output: StateChange,
   deadlineS: (given) => (given.wait ? WAIT_S + 30 : undefined),
   waits: (given) => given.wait,
@@ -35,11 +40,6 @@ export const stopInstance = defineTool({
     after: "stopped",
   }),
   precheck: (given, resource) => {
-    if (given.force && given.hibernate) {
-      throw new ToolError("invalid_input", "force and hibernate exclude each other.", {
-        nextStep: "Choose one of them.",
-      });
-    }
     if (resource.state === "stopped" || (resource.state === "stopping" && !given.force)) {
       return unchanged(resource, `Instance is already ${resource.state}; nothing was changed.`);
     }
@@ -71,7 +71,12 @@ export const stopInstance = defineTool({
       return (await aws.client(EC2Client, resource.region).send(command)).StoppingInstances;
     });
     if (!change) return unchanged(resource, "Dry run: AWS would stop this instance; nothing was changed.");
-    const options = { target: "stopped", accepted: "Instance stopping successfully", wait: given.wait } as const;
+    const options = {
+      through: "stopping",
+      target: "stopped",
+      accepted: "Instance stopping successfully",
+      wait: given.wait,
+    } as const;
     return afterChange(change, resource, options, context);
   },
 });

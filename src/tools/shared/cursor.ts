@@ -5,7 +5,7 @@ import { ToolError } from "../../core/errors.ts";
 /** Where the next page starts: a region of the request, the service's own page token there, and an offset in that page. */
 const Position = z.strictObject({
   region: z.int().min(0).max(64),
-  token: z.string().max(3000).optional(),
+  token: z.string().max(4096).optional(),
   offset: z.int().min(0).max(10_000),
 });
 export type Position = z.infer<typeof Position>;
@@ -17,35 +17,61 @@ const Counts = z.strictObject({
 });
 export type Counts = z.infer<typeof Counts>;
 
-const Payload = z.strictObject({ v: z.literal(1), for: z.string(), at: Position, counts: Counts });
+const Resume = z.strictObject({
+  at: Position,
+  counts: Counts,
+  /** Regions that gave nothing to the first page; they were reported there and are left out of the rest. */
+  skip: z.array(z.int().min(0)).max(64),
+});
+/** Everything a later page has to know of the first. */
+export type Resume = z.infer<typeof Resume>;
 
-/** Identifies a question, so that a cursor is only good for the question it came from. `limit` may change between pages. */
+/**
+ * Identifies a question, so that a cursor is only good for the question it came from. `limit` may change between pages,
+ * and keys may come in another order.
+ */
 export function questionHash(tool: string, input: Record<string, unknown>): string {
   const { cursor: _cursor, limit: _limit, ...question } = input;
-  const canonical = JSON.stringify(Object.entries(question).sort(([a], [b]) => (a < b ? -1 : 1)));
-  return createHash("sha256").update(`${tool}\0${canonical}`).digest("base64url").slice(0, 16);
+  return digest(tool, JSON.stringify(question, sortedKeys));
 }
 
-export function encodeCursor(question: string, at: Position, counts: Counts): string {
-  return Buffer.from(JSON.stringify({ v: 1, for: question, at, counts })).toString("base64url");
+/** `<question>.<checksum>.<body>`; the checksum tells an altered or cut-off cursor from a good one. It is no secret. */
+export function encodeCursor(question: string, resume: Resume): string {
+  const body = Buffer.from(JSON.stringify(resume)).toString("base64url");
+  return `${question}.${digest(question, body)}.${body}`;
 }
 
-/** @throws ToolError `invalid_input` for anything that is not a cursor of this very question */
-export function decodeCursor(question: string, cursor: string): { at: Position; counts: Counts } {
-  let decoded: unknown;
-  try {
-    decoded = JSON.parse(Buffer.from(cursor, "base64url").toString("utf8"));
-  } catch {
-    decoded = undefined;
+/** @throws ToolError `invalid_input` for anything that is not an unaltered cursor of this very question */
+export function decodeCursor(question: string, cursor: string): Resume {
+  const [asked = "", checksum = "", body = "", ...rest] = cursor.split(".");
+  if (rest.length > 0 || checksum !== digest(asked, body)) {
+    throw badCursor("cursor: not a next_cursor of this server, or not all of it.");
   }
-  const parsed = Payload.safeParse(decoded);
-  if (!parsed.success) throw badCursor("This is not a cursor of this server.");
-  if (parsed.data.for !== question) throw badCursor("This cursor belongs to a request with other filters.");
-  return parsed.data;
+  if (asked !== question) throw badCursor("cursor: it belongs to a request with another tool, region or filter.");
+  const resume = Resume.safeParse(parseJson(Buffer.from(body, "base64url").toString("utf8")));
+  if (!resume.success) throw badCursor("cursor: not a next_cursor of this server.");
+  return resume.data;
 }
 
-function badCursor(message: string): ToolError {
+export function badCursor(message: string): ToolError {
   return new ToolError("invalid_input", message, {
-    nextStep: "Repeat the request without `cursor`, or with the same filters the cursor came from.",
+    nextStep: "Repeat the request without `cursor`, or pass next_cursor unchanged with the same filters.",
   });
+}
+
+function digest(...parts: string[]): string {
+  return createHash("sha256").update(parts.join("\0")).digest("base64url").slice(0, 12);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function sortedKeys(_key: string, value: unknown): unknown {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

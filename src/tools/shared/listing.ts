@@ -1,5 +1,5 @@
 import { ToolError } from "../../core/errors.ts";
-import { type Counts, decodeCursor, encodeCursor, type Position } from "./cursor.ts";
+import { badCursor, type Counts, decodeCursor, encodeCursor, type Position, type Resume } from "./cursor.ts";
 import type { PartialError } from "./schemas.ts";
 
 /** One page as the AWS service gives it. */
@@ -31,12 +31,12 @@ export interface Listing<T> {
 }
 
 interface Scan<T> {
+  region: number;
   /** Items with the position each would be resumed at. */
   found: { item: T; at: Position }[];
-  /** Where the scan stopped before the end of the region, or undefined when it saw everything. */
+  /** Where the scan stopped before the end of the region, or undefined when there is nothing left to fetch. */
   stoppedAt: Position | undefined;
-  error: PartialError | undefined;
-  thrown: unknown;
+  failure: { report: PartialError; thrown: unknown } | undefined;
 }
 
 const MAX_SCAN = 2_000;
@@ -44,29 +44,30 @@ const MAX_SCAN_MS = 5_000;
 
 /**
  * Pages by item over several regions. The first page scans ahead to count (bounded, then `complete: false`); later pages
- * fetch only what they return and repeat the counts of the first. A region that fails is reported, never dropped; when
- * every region fails, the first error is the call's.
+ * fetch only what they return and repeat the counts of the first.
+ *
+ * A failure is reported, and loses nothing: a region that fails at once on the first page is left out of the whole
+ * listing (it does not hold up the others); every later failure is where the next page starts. A page that has nothing
+ * but failures fails with the first of them, and the same cursor can be tried again.
  */
 export async function listRegions<T>(request: ListRequest<T>): Promise<Listing<T>> {
   const resumed = request.cursor === undefined ? undefined : decodeCursor(request.question, request.cursor);
-  if (resumed && resumed.at.region >= request.regions.length) {
-    throw new ToolError("invalid_input", "This cursor is past the end of the list.", {
-      nextStep: "Repeat the request without `cursor`.",
-    });
-  }
   const budget = { left: request.maxScan ?? MAX_SCAN, until: performance.now() + (request.maxScanMs ?? MAX_SCAN_MS) };
-  const scans = resumed ? await scanInOrder(request, resumed.at, budget) : await scanAll(request, budget);
-  const failed = scans.filter((scan) => scan.error);
-  if (failed.length === scans.length && failed[0]) throw failed[0].thrown;
+  const scans = resumed ? await scanInOrder(request, resumed, budget) : await scanAll(request, budget);
+  const failures = scans.flatMap((scan) => scan.failure ?? []);
+  if (failures[0] && failures.length === scans.length && scans.every((scan) => scan.found.length === 0)) {
+    throw resumed?.at.token !== undefined ? staleCursor(failures[0].thrown) : failures[0].thrown;
+  }
 
   const page = cut(scans, request.limit);
   const counts = resumed?.counts ?? count(request, scans);
+  const skip = resumed?.skip ?? scans.flatMap((scan) => (scan.failure && !scan.stoppedAt ? scan.region : []));
   return {
     items: page.items,
     counts,
     truncated: page.next !== undefined,
-    nextCursor: page.next && encodeCursor(request.question, page.next, counts),
-    errors: failed.flatMap((scan) => scan.error ?? []),
+    nextCursor: page.next && encodeCursor(request.question, { at: page.next, counts, skip }),
+    errors: failures.map((failure) => failure.report),
   };
 }
 
@@ -75,17 +76,21 @@ type Budget = { left: number; until: number };
 /** First page: every region at once, as far as the budget goes. */
 function scanAll<T>(request: ListRequest<T>, budget: Budget): Promise<Scan<T>[]> {
   const enough = () => budget.left <= 0 || performance.now() > budget.until;
-  return Promise.all(request.regions.map((_, region) => scanRegion(request, { region, offset: 0 }, budget, enough)));
+  return Promise.all(
+    request.regions.map((_, region) => scanRegion(request, { region, offset: 0 }, budget, enough, false)),
+  );
 }
 
-/** Later pages: region after region, until the page is full. */
-async function scanInOrder<T>(request: ListRequest<T>, from: Position, budget: Budget): Promise<Scan<T>[]> {
+/** Later pages: region after region, until the page is full, the time is up, or one fails. */
+async function scanInOrder<T>(request: ListRequest<T>, from: Resume, budget: Budget): Promise<Scan<T>[]> {
   const scans: Scan<T>[] = [];
+  // One more than the page holds tells whether there is another page.
   let needed = request.limit + 1;
-  for (let region = from.region; region < request.regions.length && needed > 0; region += 1) {
-    const start = region === from.region ? from : { region, offset: 0 };
+  for (let region = from.at.region; region < request.regions.length && needed > 0; region += 1) {
+    if (from.skip.includes(region)) continue;
+    const start = region === from.at.region ? from.at : { region, offset: 0 };
     const enough = (found: number) => found >= needed || performance.now() > budget.until;
-    const scan = await scanRegion(request, start, budget, enough);
+    const scan = await scanRegion(request, start, budget, enough, true);
     scans.push(scan);
     needed -= scan.found.length;
     if (scan.stoppedAt) break;
@@ -93,32 +98,33 @@ async function scanInOrder<T>(request: ListRequest<T>, from: Position, budget: B
   return scans;
 }
 
+/** @param returns whether a later page comes back to a region that failed before it gave anything */
 async function scanRegion<T>(
   request: ListRequest<T>,
   start: Position,
   budget: Budget,
   enough: (found: number) => boolean,
+  returns: boolean,
 ): Promise<Scan<T>> {
-  const scan: Scan<T> = { found: [], stoppedAt: undefined, error: undefined, thrown: undefined };
+  const scan: Scan<T> = { region: start.region, found: [], stoppedAt: undefined, failure: undefined };
   const name = request.regions[start.region] ?? "";
   let { token, offset } = start;
+  let begun = returns;
   try {
     do {
       const page = await request.fetchPage(name, token);
       for (const [index, item] of page.items.entries()) {
-        if (index < offset) continue;
-        scan.found.push({ item, at: position(start.region, token, index) });
+        if (index >= offset) scan.found.push({ item, at: position(start.region, token, index) });
       }
       budget.left -= page.items.length;
       token = page.nextToken;
       offset = 0;
+      begun = true;
     } while (token !== undefined && !enough(scan.found.length));
     if (token !== undefined) scan.stoppedAt = position(start.region, token, 0);
   } catch (thrown) {
-    scan.thrown = thrown;
-    scan.error = partialError(name, thrown);
-    // A region that fails half-way is resumed there by the cursor; one that fails at once does not hold up the others.
-    if (scan.found.length > 0) scan.stoppedAt = position(start.region, token, offset);
+    scan.failure = { report: partialError(name, thrown), thrown };
+    if (begun) scan.stoppedAt = position(start.region, token, offset);
   }
   return scan;
 }
@@ -148,7 +154,13 @@ function count<T>(request: ListRequest<T>, scans: readonly Scan<T>[]): Counts {
     by[group] = (by[group] ?? 0) + 1;
     total += 1;
   }
-  return { total, by, complete: scans.every((scan) => !scan.stoppedAt && !scan.error) };
+  return { total, by, complete: scans.every((scan) => !scan.stoppedAt && !scan.failure) };
+}
+
+/** A page token the service no longer takes (they expire) is the cursor's fault, not that of another argument. */
+function staleCursor(thrown: unknown): unknown {
+  const refused = thrown instanceof ToolError && thrown.kind === "invalid_input";
+  return refused ? badCursor("cursor: AWS no longer accepts it; page tokens expire.") : thrown;
 }
 
 /** A failure of one region, as it is reported beside the answers of the others. Rethrows what is not a mapped error. */

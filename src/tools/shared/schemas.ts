@@ -1,17 +1,30 @@
 import * as z from "zod";
+import { REGION_NAME } from "../../core/region.ts";
 
 // The words most tools share. Descriptions are read by a model on every list: short, and only what the name does not say.
 
-export const Region = z
-  .string()
-  .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "not an AWS region such as us-east-1")
-  .max(32);
+export const Region = z.string().regex(REGION_NAME, "not an AWS region such as us-east-1").max(32);
 
 export const region = Region.optional().describe("AWS region; default: the server's");
 
 export const limit = z.int().min(1).max(200).default(20);
 
-export const cursor = z.string().min(1).max(4096).optional().describe("next_cursor of the previous page");
+export const cursor = z.string().min(1).max(8192).optional().describe("next_cursor of the previous page");
+
+const TagValue = z.string().max(256);
+
+/** Tags to filter by. A key called `__proto__` is refused, because it would get lost on the way and widen the answer. */
+export const TagFilter = z
+  .preprocess(
+    (tags, context) => {
+      if (typeof tags === "object" && tags !== null && Object.hasOwn(tags, "__proto__")) {
+        context.addIssue({ code: "custom", message: "__proto__ cannot be used as a tag key" });
+      }
+      return tags;
+    },
+    z.record(z.string().min(1).max(128), z.union([TagValue, z.array(TagValue).min(1).max(50)])),
+  )
+  .refine((tags) => Object.keys(tags).length <= 20, "at most 20 tags");
 
 /** A failure that did not spoil the whole answer. */
 export const PartialError = z.object({

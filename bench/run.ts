@@ -1,0 +1,135 @@
+// `npm run bench`: how fast and how heavy the server is, as ratios within one run. Prints a table; `--json FILE` keeps
+// the figures. Absolute times mean little on another machine.
+import { readFileSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { DescribeInstancesCommand, EC2Client } from "@aws-sdk/client-ec2";
+import { awsClientConfig } from "../test/support/client.ts";
+import { fixedLatencyEndpoint } from "../test/support/latency-endpoint.ts";
+import { startHttpServer } from "../test/support/server.ts";
+import { coldStart } from "./cold-start.ts";
+import { BenchClient, throughput } from "./mcp-http.ts";
+import { type Stats, statsOf } from "./stats.ts";
+
+const LATENCY_MS = 50;
+const { values } = parseArgs({ options: { json: { type: "string" } } });
+
+interface Figure {
+  name: string;
+  measured: string;
+  target: string;
+  met: boolean | undefined;
+}
+const figures: Figure[] = [];
+const report = (name: string, measured: string, target = "", met?: boolean) => {
+  figures.push({ name, measured, target, met });
+  const mark = met === undefined ? " " : met ? "✔" : "✘";
+  process.stdout.write(`${mark} ${name.padEnd(46)} ${measured.padEnd(42)} ${target}\n`);
+};
+const ms = (value: number) => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+
+await import("../scripts/build.ts");
+
+const start = await coldStart(11);
+const ratio = start.ours.p50 / start.oneTool.p50;
+report(
+  "cold start to first tools/list, median",
+  `${ms(start.ours.p50)}, ${ratio.toFixed(2)} × one-tool server`,
+  "≤ 1.5 ×",
+  ratio <= 1.5,
+);
+report("  one-tool server on the same SDK", ms(start.oneTool.p50));
+report(
+  "  bare node, to its exit",
+  `${ms(start.bareNode.p50)}; ours is ${(start.ours.p50 / start.bareNode.p50).toFixed(1)} ×`,
+);
+
+const endpoint = await fixedLatencyEndpoint({ ms: LATENCY_MS });
+const quick = await fixedLatencyEndpoint({ ms: 0 });
+const args = ["--max-calls", "200", "--log-level", "warn"];
+const server = await startHttpServer({ bundled: true, endpoint: endpoint.url, args });
+const quickServer = await startHttpServer({ bundled: true, endpoint: quick.url, args });
+try {
+  report("RSS of the idle server (http)", `${rssMb(server.pid)} MB`, "≤ 100 MB", rssMb(server.pid) <= 100);
+  await measureList();
+  await measureAdded();
+  await measureThroughput();
+  report("RSS after the load", `${rssMb(server.pid)} MB`);
+} finally {
+  await Promise.all([server.stop(), quickServer.stop(), endpoint.close(), quick.close()]);
+}
+if (values.json) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);
+
+async function measureList(): Promise<void> {
+  const client = new BenchClient(server.url, 1);
+  for (let i = 0; i < 200; i += 1) await client.list();
+  const before = cpuMs(server.pid);
+  const times = await sample(1000, () => client.list());
+  const cpu = (cpuMs(server.pid) - before) / 1000;
+  client.close();
+  report("tools/list over HTTP, p50", `${ms(times.p50)}, p99 ${ms(times.p99)}`, "p50 < 10 ms", times.p50 < 10);
+  report("tools/list, CPU of the server", ms(cpu), "< 1 ms", cpu < 1);
+}
+
+/** The same command to the same endpoint, through the server and through a bare SDK client, in turn. */
+async function measureAdded(): Promise<void> {
+  const client = new BenchClient(quickServer.url, 1);
+  const sdk = new EC2Client(awsClientConfig(quick.url, "us-east-1"));
+  const command = () => sdk.send(new DescribeInstancesCommand({ Filters: [], MaxResults: 200 }));
+  const through: number[] = [];
+  const direct: number[] = [];
+  for (let i = 0; i < 600; i += 1) {
+    const call = await timed(() => client.call("ec2_list_instances", {}));
+    const raw = await timed(command);
+    if (i < 100) continue;
+    through.push(call);
+    direct.push(raw);
+  }
+  client.close();
+  sdk.destroy();
+  const added = statsOf(through).p50 - statsOf(direct).p50;
+  const detail = `${ms(added)} (${ms(statsOf(through).p50)} − ${ms(statsOf(direct).p50)} raw SDK)`;
+  report("a call adds, p50, audit synced to disk", detail, "≤ 2 ms", added <= 2);
+}
+
+async function measureThroughput(): Promise<void> {
+  for (const concurrency of [1, 10, 100]) {
+    const client = new BenchClient(server.url, concurrency);
+    const work = () => client.call("ec2_list_instances", {});
+    await throughput(work, concurrency, concurrency * 5);
+    const total = Math.min(8_000, concurrency * 80);
+    const rate = await throughput(work, concurrency, total);
+    client.close();
+    const bound = (concurrency * 1000) / LATENCY_MS;
+    const share = rate / bound;
+    const measured = `${rate.toFixed(0)}/s, ${(share * 100).toFixed(0)} % of the bound ${bound}/s`;
+    report(
+      `calls at ${concurrency} concurrent, ${LATENCY_MS} ms endpoint`,
+      measured,
+      concurrency === 100 ? "≥ 80 %" : "",
+      concurrency === 100 ? share >= 0.8 : undefined,
+    );
+  }
+}
+
+async function sample(count: number, work: () => Promise<unknown>): Promise<Stats> {
+  const times: number[] = [];
+  for (let i = 0; i < count; i += 1) times.push(await timed(work));
+  return statsOf(times);
+}
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}
+
+function rssMb(pid: number): number {
+  const kb = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Math.round(Number(kb) / 1024);
+}
+
+/** CPU time of a process so far, all threads, from the kernel's accounting (100 ticks a second). */
+function cpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}

@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { Principal, Resource } from "../core/call.ts";
+import { ToolError } from "../core/errors.ts";
+import type { WriteTool } from "../core/tool.ts";
+import { startInstance } from "../tools/ec2/start-instance.ts";
+import { stopInstance } from "../tools/ec2/stop-instance.ts";
+import { type Answer, CONFIRMATION_TTL_MS, Confirmations, isWaived } from "./confirmation.ts";
+
+const IDS = ["i-00000000000000001", "i-00000000000000002"] as const;
+const OPERATOR: Principal = { id: "ann", roles: ["operator"], via: "api_key" };
+
+interface Subject {
+  tool: WriteTool;
+  input: { instance_id: string; region?: string };
+  resource: Resource;
+  principal: Principal;
+}
+
+function subjectOf(fields: Partial<Resource> & { user?: string; tool?: WriteTool; region?: string } = {}): Subject {
+  const { user = OPERATOR.id, tool = startInstance as unknown as WriteTool, ...rest } = fields;
+  const id = rest.id ?? IDS[0];
+  const resource: Resource = {
+    type: "ec2:instance",
+    id,
+    region: "us-east-1",
+    account: "123456789012",
+    tags: { env: "dev" },
+    state: "stopped",
+    name: undefined,
+    data: { InstanceType: "t3.micro" },
+    ...rest,
+  };
+  return { tool, input: { instance_id: id }, resource, principal: { ...OPERATOR, id: user } };
+}
+
+const yesTo = ({ tool, resource }: Subject, pending: Answer["pending"]): Answer => ({
+  pending,
+  action: "accept",
+  content: tool.effect === "write" ? { confirm: true } : { resource_id: resource.id },
+  via: "input_required",
+});
+
+function outcome(work: () => void): string {
+  try {
+    work();
+    return "accepted";
+  } catch (error) {
+    assert.ok(error instanceof ToolError);
+    return error.kind;
+  }
+}
+
+/** Everything a confirmation is bound to, two values each: sixty-four calls that differ in at least one. */
+const subjects = fc
+  .record({
+    user: fc.constantFrom("ann", "bob"),
+    tool: fc.constantFrom(startInstance as unknown as WriteTool, stopInstance as unknown as WriteTool),
+    id: fc.constantFrom(...IDS),
+    state: fc.constantFrom("stopped", "running"),
+    tags: fc.constantFrom({ env: "dev" }, { env: "prod" }),
+    account: fc.constantFrom("123456789012", "210987654321"),
+  })
+  .map(subjectOf);
+
+const same = (a: Subject, b: Subject): boolean => JSON.stringify([a.tool.name, a]) === JSON.stringify([b.tool.name, b]);
+
+test("in any sequence of questions and answers only the exact pair is accepted, and only once", () => {
+  const step = fc.oneof(
+    fc.record({ ask: subjects }),
+    fc.record({
+      answer: fc.nat(20),
+      subject: fc.option(subjects, { nil: undefined }),
+      action: fc.constantFrom("accept", "accept", "accept", "decline", "cancel", "missing"),
+      wrong: fc.boolean(),
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const confirmations = new Confirmations();
+      const asked: { subject: Subject; pending: Answer["pending"]; used: boolean }[] = [];
+      for (const now of steps) {
+        if ("ask" in now) {
+          const { pending } = confirmations.ask(now.ask, `call-${asked.length}`, undefined);
+          asked.push({ subject: now.ask, pending, used: false });
+          continue;
+        }
+        const question = asked[now.answer % Math.max(1, asked.length)];
+        if (!question) continue;
+        const subject = now.subject ?? question.subject;
+        const answer = { ...yesTo(subject, question.pending), action: now.action as Answer["action"] };
+        const given = now.wrong ? { ...answer, content: { confirm: "yes", resource_id: "i" } } : answer;
+        const result = outcome(() => confirmations.accept(given, subject));
+        const exact = same(question.subject, subject) && now.action === "accept" && !now.wrong && !question.used;
+        assert.equal(result === "accepted", exact, `${result} for ${JSON.stringify(now)}`);
+        const sameCall =
+          subject.principal.id === question.subject.principal.id &&
+          subject.tool === question.subject.tool &&
+          subject.resource.id === question.subject.resource.id;
+        if (sameCall && now.action !== "missing") question.used = true;
+      }
+    }),
+  );
+});
+
+test("a used answer stays used for as long as its signed state could come back", () => {
+  let now = 0;
+  const confirmations = new Confirmations(() => now);
+  const subject = subjectOf();
+  const answer = yesTo(subject, confirmations.ask(subject, "call-1", undefined).pending);
+  confirmations.accept(answer, subject);
+  const others = () => {
+    const other = yesTo(subject, confirmations.ask(subject, "call-2", undefined).pending);
+    confirmations.accept(other, subject);
+  };
+  for (const at of [1, CONFIRMATION_TTL_MS / 2, CONFIRMATION_TTL_MS - 1]) {
+    now = at;
+    others();
+    assert.equal(
+      outcome(() => confirmations.accept(answer, subject)),
+      "confirmation_required",
+    );
+  }
+});
+
+test("the question binds what the person was shown", () => {
+  const confirmations = new Confirmations();
+  const asked = subjectOf();
+  const { pending } = confirmations.ask(asked, "call-1", undefined);
+  const bigger = subjectOf({ data: { InstanceType: "p5.48xlarge" } });
+  assert.equal(
+    outcome(() => confirmations.accept(yesTo(bigger, pending), bigger)),
+    "conflict",
+  );
+});
+
+test("no text from the account or the client can imitate or break a line of the question", () => {
+  const hostile = fc.array(
+    fc.constantFrom(
+      "\n",
+      "\r",
+      "\u0085",
+      "\u2028",
+      "\u2029",
+      "\t",
+      "\u202E",
+      "\u200B",
+      "\u0000",
+      '"',
+      "=",
+      "a",
+      " ",
+      "State: x → y",
+    ),
+    { maxLength: 12 },
+  );
+  const text = hostile.map((parts) => parts.join(""));
+  fc.assert(
+    fc.property(text, text, text, text, (name, key, value, agent) => {
+      const subject = subjectOf({ name, tags: { [`k${key}`]: value } });
+      const { message } = new Confirmations().ask(subject, "call-1", agent);
+      const lines = message.split(/[\n\r\u0085\u2028\u2029]/);
+      assert.equal(lines.length, 5);
+      assert.deepEqual(
+        lines.slice(1).map((line) => line.split(":")[0]),
+        ["Resource", "Account", "State", "Tags"],
+      );
+      assert.equal(lines[3], "State: stopped → running");
+      assert.doesNotMatch(message, /(?!\n)[\p{Cc}\p{Cf}]/u);
+    }),
+  );
+});
+
+test("tags beyond a dozen are counted, not shown", () => {
+  const tags = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, "v"]));
+  const { message } = new Confirmations().ask(subjectOf({ tags }), "call-1", undefined);
+  assert.match(message, /key11="v", and 8 more$/);
+  assert.match(new Confirmations().ask(subjectOf({ tags: {} }), "call-1", undefined).message, /Tags: none$/);
+});
+
+test("the start option waives what it says, and nothing else", () => {
+  const waived = (["always", "destructive", "never"] as const).map((mode) => [
+    isWaived(mode, startInstance),
+    isWaived(mode, stopInstance),
+    isWaived(mode, { ...stopInstance, effect: "deploy" }),
+  ]);
+  assert.deepEqual(waived, [
+    [false, false, false],
+    [true, false, false],
+    [true, true, true],
+  ]);
+});

@@ -1,0 +1,162 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { ConfigError, envName, flagName, loadSettings, type SettingName, Settings } from "../config.ts";
+import { version } from "../version.ts";
+
+// The command line: what a command needs is imported when it runs.
+
+const SERVING: SettingName[] = [
+  "region",
+  "profile",
+  "role",
+  "confirm",
+  "state_dir",
+  "log_level",
+  "max_body_bytes",
+  "max_calls",
+  "max_waits",
+  "deadline_s",
+  "drain_s",
+  "breaker_failures",
+  "breaker_reset_s",
+  "breaker_trials",
+];
+const HTTP: SettingName[] = ["host", "port", "allowed_hosts", "allowed_origins", "max_sessions", "session_idle_s"];
+
+const program = new Command("mcp-aws-server")
+  .description(
+    "Lets an LLM agent operate AWS through MCP: every call authorised, confirmed where it changes something,\nprotected by a circuit breaker and written to a tamper-evident audit trail.\n\nWithout a command it serves MCP on standard input and output (Claude Desktop and others start it so).",
+  )
+  .version(version)
+  .enablePositionalOptions()
+  .showHelpAfterError("(--help shows what there is)")
+  .configureHelp({ showGlobalOptions: false });
+
+settingOptions(program, ["user", ...SERVING]).action(async (flags) => {
+  const settings = await settingsOf(flags);
+  const { runStdio } = await import("./stdio.ts");
+  await runStdio(settings);
+});
+
+command("http", "Serve MCP over HTTP on /mcp", [...HTTP, ...SERVING]).action(async (flags) => {
+  const settings = await settingsOf(flags);
+  const { runHttp } = await import("./http.ts");
+  await runHttp(settings);
+});
+
+command("tools", "List the tools, and what each may do")
+  .option("--json", "as the protocol sends them")
+  .action(async (flags: { json?: boolean }) => {
+    const { printTools } = await import("./tools.ts");
+    printTools(flags);
+  });
+
+command("doctor", "Check credentials, identity, region, reachability, audit store and clock; say what to do", [
+  "region",
+  "profile",
+  "state_dir",
+])
+  .option("--json", "for programs")
+  .action(async (flags: Record<string, unknown>) => {
+    const { json, ...rest } = flags;
+    const settings = await settingsOf(rest);
+    const { runDoctor } = await import("./doctor.ts");
+    process.exitCode = await runDoctor(settings, { json: json === true });
+  });
+
+const keys = program.command("keys").description("API keys for HTTP");
+command("create", "Make a key and print it, once", ["state_dir", "role"], keys)
+  .requiredOption("--name <name>", "who will use it; appears in the audit trail")
+  .action(async ({ name, ...flags }: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
+    const { createKey } = await import("./keys.ts");
+    await createKey(settings, String(name));
+  });
+command("list", "List the keys, without their secrets", ["state_dir"], keys).action(async (flags) => {
+  const settings = await settingsOf(flags);
+  const { listKeys } = await import("./keys.ts");
+  listKeys(settings);
+});
+command("revoke", "Revoke a key by its id", ["state_dir"], keys)
+  .argument("<id>")
+  .action(async (id: string, flags: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
+    const { revokeKey } = await import("./keys.ts");
+    await revokeKey(settings, id);
+  });
+
+const audit = program.command("audit").description("Read and verify the audit trail");
+command("tail", "Show the last rows", ["state_dir"], audit)
+  .option("-n <rows>", "how many", positive, 20)
+  .option("-f, --follow", "go on as rows arrive")
+  .option("--json", "one JSON object a line")
+  .action(async ({ n, follow, json, ...flags }: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
+    const { tailAudit } = await import("./audit.ts");
+    await tailAudit(settings, { n: Number(n), follow: follow === true, json: json === true });
+  });
+command("query", "Search the trail", ["state_dir"], audit)
+  .option("--since <time>", "ISO time, or relative: 1h, 7d")
+  .option("--until <time>", "ISO time, or relative")
+  .option("--user <user>", "who called")
+  .option("--operation <tool>", "tool name")
+  .option("--resource <id>", "resource id")
+  .option("--result <result>", "success, or an error kind such as denied")
+  .option("--call-id <id>", "every row of one call")
+  .option("--event <event>", "intent, outcome, question, auth_failure or server")
+  .option("--limit <rows>", "at most", positive, 100)
+  .option("--json", "one JSON object a line")
+  .action(async ({ json, stateDir, ...filters }: Record<string, unknown>) => {
+    const settings = await settingsOf({ stateDir });
+    const { queryAudit } = await import("./audit.ts");
+    await queryAudit(settings, filters, json === true);
+  });
+command("verify", "Prove that nobody edited the trail; exits with 1 if somebody did", ["state_dir"], audit)
+  .option("--json", "for programs")
+  .action(async ({ json, ...flags }: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
+    const { verifyAudit } = await import("./audit.ts");
+    process.exitCode = await verifyAudit(settings, json === true);
+  });
+
+/** A command with the options of these settings, and `--config` if it has any. */
+function command(name: string, description: string, settings: SettingName[] = [], parent = program): Command {
+  return settingOptions(parent.command(name).description(description), settings);
+}
+
+function settingOptions(target: Command, settings: readonly SettingName[]): Command {
+  for (const setting of settings) {
+    const schema = Settings.shape[setting];
+    const description = `${schema.description} (${envName(setting)})`;
+    target.addOption(new Option(`--${flagName(setting)} <value>`, description));
+  }
+  if (settings.length > 0) target.option("--config <file>", "YAML file with settings (MCP_AWS_CONFIG)");
+  return target;
+}
+
+/** Flags as commander gives them (camelCase) → settings of all three sources. */
+async function settingsOf(flags: Record<string, unknown>): Promise<Settings> {
+  const { config, ...rest } = flags;
+  const named = Object.entries(rest).map(([key, value]) => [
+    key.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`),
+    value,
+  ]);
+  const file = typeof config === "string" ? config : process.env.MCP_AWS_CONFIG;
+  return loadSettings(Object.fromEntries(named), process.env, file);
+}
+
+function positive(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("not a whole number above 0");
+  return number;
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // What a person can mend is said in a line; anything else is a defect and keeps its stack.
+  const known = error instanceof ConfigError;
+  process.stderr.write(
+    `${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
+  process.exit(known ? 2 : 1);
+}
