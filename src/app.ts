@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createPolicyEngine, explainDecision } from "./access/policy.ts";
 import { mayReach } from "./access/reach.ts";
 import { openTrail, type Trail } from "./audit/trail.ts";
@@ -11,6 +12,7 @@ import type { Policy } from "./call/parts.ts";
 import { ConfigError, type Settings, stateDir } from "./config.ts";
 import type { AuditEvent } from "./core/audit.ts";
 import type { Log } from "./core/log.ts";
+import { once } from "./core/once.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
 import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
@@ -86,7 +88,6 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
     shutdown: shutdown.signal,
     options: { confirm: settings.confirm, deadlineS: settings.deadline_s },
     aws: {
-      defaultRegion: () => clients.defaultRegion(),
       account: () => identity.account(),
       session: (actions, signal) => clients.session(actions, signal),
     },
@@ -101,13 +102,16 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
     stateKey: randomBytes(32),
   });
 
-  let warmUp: NodeJS.Timeout | undefined;
+  /** Once the first client has had time to get its list of tools: a server nobody talks to stays small. */
+  const warmUp = once(async () => {
+    await sleep(WARM_UP_MS, undefined, { ref: false });
+    await policy();
+  });
 
   const app: App = {
     log,
     createServer(principal, transport) {
-      // Once the first client has had time to get its list of tools: a server nobody talks to stays small.
-      warmUp ??= setTimeout(() => policy().catch(() => {}), WARM_UP_MS).unref();
+      warmUp().catch((error: unknown) => log.error({ err: String(error) }, "the policy engine could not be loaded"));
       return createServer(principal, transport);
     },
     recordServerEvent: (event) => {
@@ -162,18 +166,6 @@ async function loadPolicy(log: Log): Promise<Policy> {
       if (decision.detail) log.error({ tool: question.tool, err: decision.detail }, "policy could not be evaluated");
       return { verdict: decision.verdict, policies: decision.policies, reason: explainDecision(question, decision) };
     },
-  };
-}
-
-/** Does the work at the first call and gives every call its result. A failure is not remembered. */
-function once<T>(work: () => Promise<T>): () => Promise<T> {
-  let result: Promise<T> | undefined;
-  return () => {
-    result ??= work().catch((error: unknown) => {
-      result = undefined;
-      throw error;
-    });
-    return result;
   };
 }
 

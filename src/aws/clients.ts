@@ -1,4 +1,6 @@
 import type { AwsAttempt } from "../core/call.ts";
+import { ToolError } from "../core/errors.ts";
+import { once } from "../core/once.ts";
 import type { Aws, AwsClient, IamAction } from "../core/tool.ts";
 import { type BreakerOptions, type BreakerState, CircuitBreaker } from "./breaker.ts";
 import { sharedCredentials } from "./credentials.ts";
@@ -60,29 +62,31 @@ export class AwsClients {
   readonly #options: AwsOptions;
   /** By class, not by its name: the bundler shortens names. */
   readonly #services = new Map<ServiceClass, Map<string, Entry>>();
-  #shared: Promise<Shared> | undefined;
+  readonly #load: () => Promise<Shared>;
+  #region: string | undefined;
 
   constructor(options: AwsOptions) {
     this.#options = options;
+    this.#load = once(() => loadShared(options));
   }
 
-  /** Loads the SDK's transport and credentials, and finds the region. Rejects when there is no region at all. */
-  #load(): Promise<Shared> {
-    this.#shared ??= loadShared(this.#options).catch((error: unknown) => {
-      this.#shared = undefined; // a profile that is repaired meanwhile is picked up by the next call
-      throw error;
-    });
-    return this.#shared;
-  }
-
-  /** The region used when a call names none. */
+  /**
+   * The region used when a call names none. One that was not found is looked for again at the next call.
+   * @throws ToolError `invalid_input` when none is configured
+   */
   async defaultRegion(): Promise<string> {
-    return this.#options.region ?? (await this.#load()).region;
+    return regionOf(undefined, await this.#findRegion());
+  }
+
+  async #findRegion(): Promise<string | undefined> {
+    this.#region ??= this.#options.region ?? (await (await loadSdk()).loadRegion(this.#options.profile));
+    return this.#region;
   }
 
   /** Opens the way to AWS for one call: only the declared actions pass, and only until the signal fires. */
   async session(actions: readonly IamAction[], signal: AbortSignal): Promise<AwsSession> {
     const shared = await this.#load();
+    const region = await this.#findRegion();
     const pass: Pass = {
       allowed: new Set(actions.map((declared) => declared.action)),
       signal,
@@ -90,7 +94,7 @@ export class AwsClients {
       writeState: "none",
     };
     const aws: Aws = {
-      defaultRegion: this.#options.region ?? shared.region,
+      regionOf: (named) => regionOf(named, region),
       client: (service, region) => bind(this.#client(service, region, shared) as InstanceType<typeof service>, pass),
     };
     return {
@@ -142,22 +146,30 @@ interface Entry {
   breaker: CircuitBreaker;
 }
 
+const loadSdk = once(() => import("./sdk.ts"));
+
+function regionOf(named: string | undefined, configured: string | undefined): string {
+  const region = named ?? configured;
+  if (region !== undefined) return region;
+  throw new ToolError("invalid_input", "No AWS region is configured, and the call names none.", {
+    nextStep: "Pass `region`, or ask the operator to start the server with --region or AWS_REGION.",
+  });
+}
+
 /** What all clients have in common. */
 interface Shared {
-  region: string;
   config: object;
   forgetCredentials: () => void;
 }
 
 async function loadShared(options: AwsOptions): Promise<Shared> {
-  const { NodeHttpHandler, defaultProvider, loadRegion } = await import("./sdk.ts");
+  const { NodeHttpHandler, defaultProvider } = await loadSdk();
   // The SDK would otherwise read the shared files once: what is written to them later is what this server waits for.
   const profile = options.profile ? { profile: options.profile } : {};
   const credentials = sharedCredentials(() => defaultProvider({ ...profile, ignoreCache: true }));
   const { connectMs = 1_000, requestMs = 10_000, idleMs = 10_000 } = options.timeouts ?? {};
   const maxSockets = options.maxSockets ?? 128;
   return {
-    region: options.region ?? (await loadRegion(options.profile)),
     forgetCredentials: credentials.forget,
     config: {
       ...profile,

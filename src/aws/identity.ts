@@ -63,7 +63,7 @@ export class AwsIdentity {
       },
       { step: "deserialize", name: "readDate" },
     );
-    const answer = await aws.client(STSClient, aws.defaultRegion).send(command);
+    const answer = await aws.client(STSClient, aws.regionOf(undefined)).send(command);
     return { account: cleanText(answer.Account ?? "unknown", 12), arn: cleanText(answer.Arn ?? "unknown", 512), date };
   }
 }

@@ -33,7 +33,7 @@ const broken = defineTool({
   iam: [],
   input: z.strictObject({ how: z.enum(["throw", "text"]) }),
   output: z.object({}),
-  subject: (_given, region) => ({ type: "test:thing", id: "*", region }),
+  subject: (_given, regionOf) => ({ type: "test:thing", id: "*", region: regionOf(undefined) }),
   handler: ({ how }) => {
     if (how === "text") throw "only a text";
     throw new TypeError(`cannot read password=${SECRET} of undefined`);
@@ -89,7 +89,6 @@ before(async () => {
       },
     }),
     aws: {
-      defaultRegion: () => clients.defaultRegion(),
       account: async () => proxy.accountId,
       session: (actions, signal) => clients.session(actions, signal),
     },

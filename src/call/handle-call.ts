@@ -66,7 +66,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const { principal, progress } = call.request;
     const { aws } = session;
     const account = await deadline.race(parts.aws.account());
-    const subjects = [tool.subject(input as never, aws.defaultRegion)].flat() as ResourceRef[];
+    const subjects = [tool.subject(input as never, aws.regionOf)].flat() as ResourceRef[];
     const region = subjects.map((subject) => subject.region).join(",");
     for (const { type, id } of subjects.slice(0, 1)) remember(call, { type, id, region, account });
     for (const { region } of subjects) {
@@ -81,7 +81,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const { call, policy, session, deadline } = run;
     const { principal, progress } = call.request;
     const context = { aws: session.aws, signal: deadline.signal, progress };
-    const subject = tool.subject(input as never, session.aws.defaultRegion);
+    const subject = tool.subject(input as never, session.aws.regionOf);
     remember(call, subject);
     const mayRead = mayReadServiceOf(policy, principal, tool);
     const resource = await lookup(tool, input, subject, context, mayRead);

@@ -55,7 +55,6 @@ export interface PolicyDecision {
 
 /** How a call reaches AWS. */
 export interface AwsGateway {
-  defaultRegion(): Promise<string>;
   /** The account behind the server's credentials, `unknown` when AWS cannot tell. */
   account(): Promise<string>;
   session(actions: readonly IamAction[], signal: AbortSignal): Promise<AwsSession>;

@@ -24,7 +24,7 @@ const HTTP: SettingName[] = ["host", "port", "allowed_hosts", "allowed_origins",
 
 const program = new Command("mcp-aws-server")
   .description(
-    "Lets an LLM agent operate AWS through MCP: every call authorised, confirmed where it changes something,\nprotected by a circuit breaker and written to a tamper-evident audit trail.\n\nWithout a command it serves MCP on standard input and output (Claude Desktop and others start it so).",
+    "Lets an LLM agent operate AWS through MCP: every call authorised, confirmed where it changes something, protected by a circuit breaker and written to a tamper-evident audit trail.\n\nWithout a command it serves MCP on standard input and output (Claude Desktop and others start it so).",
   )
   .version(version)
   .enablePositionalOptions()

@@ -1,26 +1,23 @@
 /** Every way a call can end other than with an answer. The kind is the contract with the agent; the text is for reading. */
-export const ERROR_KINDS = [
-  "invalid_input",
-  "not_found",
-  "conflict",
-  "denied",
-  "confirmation_required",
-  "declined",
-  "unauthenticated",
-  "aws_access_denied",
-  "credentials_expired",
-  "throttled",
-  "overloaded",
-  "circuit_open",
-  "timeout",
-  "cancelled",
-  "upstream",
-  "unknown_outcome",
-  "audit_unavailable",
-  "internal",
-] as const;
-
-export type ErrorKind = (typeof ERROR_KINDS)[number];
+export type ErrorKind =
+  | "invalid_input"
+  | "not_found"
+  | "conflict"
+  | "denied"
+  | "confirmation_required"
+  | "declined"
+  | "unauthenticated"
+  | "aws_access_denied"
+  | "credentials_expired"
+  | "throttled"
+  | "overloaded"
+  | "circuit_open"
+  | "timeout"
+  | "cancelled"
+  | "upstream"
+  | "unknown_outcome"
+  | "audit_unavailable"
+  | "internal";
 
 /** Kinds where the same call, unchanged, may succeed later without anybody doing anything. */
 const RETRYABLE: ReadonlySet<ErrorKind> = new Set([

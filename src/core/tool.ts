@@ -20,10 +20,15 @@ export interface AwsClient {
   send(command: any, options?: any): Promise<any>;
 }
 
+/**
+ * The region a call is about: the one it names, else the server's.
+ * @throws ToolError `invalid_input` when there is neither
+ */
+export type RegionOf = (named: string | undefined) => string;
+
 /** The only way a handler reaches AWS: clients bound to this call, through breaker, gate, deadline and recording. */
 export interface Aws {
-  /** The region used when a call names none. */
-  readonly defaultRegion: string;
+  readonly regionOf: RegionOf;
   /** A client of this class for this region, e.g. `aws.client(EC2Client, "eu-west-1")`. Cheap: the real one is cached. */
   // biome-ignore lint/suspicious/noExplicitAny: each service's constructor has its own config type
   client<C extends AwsClient>(service: new (config: any) => C, region: string): C;
@@ -63,14 +68,14 @@ export interface ReadTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodOb
   extends ToolBase<I, O> {
   effect: "read";
   /** What the call is about, from its arguments alone (reads are not looked up); one entry a region. */
-  subject: (input: z.output<I>, defaultRegion: string) => ResourceRef | readonly ResourceRef[];
+  subject: (input: z.output<I>, regionOf: RegionOf) => ResourceRef | readonly ResourceRef[];
   handler: (input: z.output<I>, context: ReadContext) => Promise<z.input<O>>;
 }
 
 export interface WriteTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodObject = z.ZodObject, D = unknown>
   extends ToolBase<I, O> {
   effect: "write" | "destructive" | "deploy";
-  subject: (input: z.output<I>, defaultRegion: string) => ResourceRef;
+  subject: (input: z.output<I>, regionOf: RegionOf) => ResourceRef;
   /** Looks the resource up once, so that tags, state and account are known before anything is decided. */
   lookup: (input: z.output<I>, subject: ResourceRef, context: ReadContext) => Promise<Resource<D>>;
   /** True when these arguments make the call a rehearsal that changes nothing. */

@@ -27,7 +27,7 @@ export function parseMessage(text: string): Parsed {
   return { ok: true, message };
 }
 
-export function reject(status: Rejection["status"], code: Rejection["code"], message: string): Parsed {
+function reject(status: Rejection["status"], code: Rejection["code"], message: string): Parsed {
   return { ok: false, rejection: { status, code, message } };
 }
 
@@ -40,8 +40,7 @@ export async function readBody(
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    // Leaving the loop must not destroy the request: its connection still has to carry the answer.
-    for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
       size += chunk.length;
       if (size > max) return "too large";
       chunks.push(chunk);

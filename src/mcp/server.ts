@@ -36,6 +36,8 @@ export interface ServerParts {
 export type CreateServer = (principal: Principal, transport: CallRequest["transport"]) => Server;
 
 const QUESTION = "confirm";
+/** Revisions are dates; from this one on, every request says who sends it. */
+const FIRST_WITH_ENVELOPE = "2026-07-28";
 /** Ours, because the SDK answers what does not fit its own with `internal error`. One page holds every tool. */
 const ListParams = z.looseObject({ cursor: z.string().optional() });
 /** A client may keep the list for a minute; roles and policies change rarely. */
@@ -63,7 +65,9 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     server.setRequestHandler("tools/list", { params: ListParams }, () => ({ tools: parts.toolList(principal) }));
 
     server.setRequestHandler("tools/call", async (request, context) => {
-      const envelope = context.mcpReq.envelope as ClientEnvelope | undefined;
+      // An older client may send these keys, too; the SDK checks them only where the protocol has them.
+      const checked = (server.getNegotiatedProtocolVersion() ?? "") >= FIRST_WITH_ENVELOPE;
+      const envelope = checked ? (context.mcpReq.envelope as ClientEnvelope | undefined) : undefined;
       const capabilities = envelope ? envelope[CLIENT_CAPABILITIES_META_KEY] : server.getClientCapabilities();
       const agent = envelope ? envelope[CLIENT_INFO_META_KEY] : server.getClientVersion();
       const via = envelope ? "input_required" : "elicitation";

@@ -37,7 +37,7 @@ export function serveStdio(parts: StdioParts): StdioServerHandle {
 type Id = string | number | null;
 
 /** Passes on the lines that are messages, and reports the others. Holds at most one line of at most `max` bytes. */
-export class LineGuard extends Transform {
+class LineGuard extends Transform {
   readonly #max: number;
   readonly #onRejected: (rejection: Rejection, id: Id) => void;
   #pieces: Buffer[] = [];

@@ -23,7 +23,7 @@ interface Scenario {
   /** Writes a file below the server's home. */
   write(path: string, text: string): void;
   /** One read. */
-  read(): ReturnType<typeof rawCall>;
+  read(args?: object): ReturnType<typeof rawCall>;
 }
 
 interface Setup {
@@ -54,7 +54,12 @@ async function scenario(setup: (home: string) => Setup, work: (scenario: Scenari
     },
   });
   try {
-    await work({ proxy, home, write, read: () => rawCall(server.url, { tool: "ec2_list_instances" }) });
+    await work({
+      proxy,
+      home,
+      write,
+      read: (args) => rawCall(server.url, { tool: "ec2_list_instances", ...(args && { args }) }),
+    });
   } finally {
     await server.stop();
     await proxy.close();
@@ -157,6 +162,7 @@ describe("credentials", { concurrency: 3 }, () => {
         const { kind, content } = await read();
         assert.equal(kind, "invalid_input");
         assert.match(content.error.next_step, /--region or AWS_REGION/);
+        assert.deepEqual((await read({ region: "eu-west-2" })).content.regions, ["eu-west-2"]);
         write(".aws/config", "[profile work]\nregion = eu-west-1\n");
         const again = await read();
         assert.equal(again.kind, undefined);

@@ -21,6 +21,8 @@ import {
 const BODIES = 2_400;
 const LINES = 300;
 const AT_ONCE = 8;
+const LIMIT = 262_144;
+const HEAVY_ROUNDS = 5;
 const PATIENCE_MS = 10_000;
 /** How much longer than under an ordinary load a ping may take. */
 const HELD_MS = 100;
@@ -83,7 +85,7 @@ describe("HTTP", () => {
   };
 
   test(`${BODIES} mangled bodies (seed ${SEED}): each is answered, nothing breaks, nobody waits`, async () => {
-    const bodies = [...fc.sample(mangled, { numRuns: BODIES, seed: SEED }), ...heavy(262_144)];
+    const bodies = fc.sample(mangled, { numRuns: BODIES, seed: SEED });
     const good = modernRequest("tools/call", { name: "ec2_list_instances", arguments: { limit: 1 } });
     const ordinary = async () => assert.equal((await post(server.url, good)).status, 200);
     await ordinary();
@@ -93,7 +95,7 @@ describe("HTTP", () => {
     const usual = await pinger.take();
 
     const statuses = new Map<number, number>();
-    await each(bodies, async (body, i) => {
+    const tryOn = async (body: Buffer, i: number) => {
       const shown = `body ${i}: ${body.subarray(0, 300).toString("latin1")}`;
       const reply = await send(server.url, { headers: headersOf(i, body), body, agent, timeoutMs: PATIENCE_MS }).catch(
         (error: unknown) => {
@@ -105,8 +107,13 @@ describe("HTTP", () => {
       // The SDK answers a second, malformed `initialize` in a session so, before any code of ours sees it.
       if (!shown.includes('"initialize"')) assert.notEqual(reply.json.error?.code, -32603, `internal error: ${shown}`);
       assert.doesNotMatch(reply.text, LEAKS, shown);
-    });
-    const meanwhile = await pinger.take();
+    };
+    await each(bodies, tryOn);
+    const mangling = await pinger.take();
+    // One by one: how long a single message holds the server is the question, not how many can be sent at once.
+    for (let round = 0; round < HEAVY_ROUNDS; round += 1)
+      for (const [i, body] of heavy(LIMIT).entries()) await tryOn(body, i);
+    const lifting = await pinger.take();
     await pinger.close();
 
     assert.ok((statuses.get(200) ?? 0) > 100, `some of it has to get through: ${JSON.stringify([...statuses])}`);
@@ -116,9 +123,12 @@ describe("HTTP", () => {
     assert.ok(await openSession(server.url));
     assert.equal((await post(server.url, modernRequest("tools/list"))).json.result.tools[0].polluted, undefined);
 
-    assert.ok(meanwhile.length >= 20 && usual.length >= 5, `${usual.length} and ${meanwhile.length} pings`);
-    const [before, during] = [percentile(usual, 0.99), percentile(meanwhile, 0.99)];
-    assert.ok(during <= before + HELD_MS, `p99 of the pings: ${during} ms, under an ordinary load ${before} ms`);
+    const allowed = percentile(usual, 0.95) + HELD_MS;
+    for (const [what, pings] of Object.entries({ mangling, lifting })) {
+      assert.ok(pings.length >= 20, `${pings.length} pings while ${what}`);
+      const seen = percentile(pings, 0.95);
+      assert.ok(seen <= allowed, `p95 of the pings while ${what}: ${seen} ms, allowed ${allowed} ms`);
+    }
   });
 
   test("what it was told is in a trail that verifies", async () => {

@@ -177,7 +177,7 @@ describe("with keys", () => {
   });
 });
 
-test("the first key ends anonymous access, sessions included; the last one gone brings it back on loopback", async () => {
+test("the first key ends anonymous access, sessions included, and for good", async () => {
   const server = await start();
   const session = await openSession(server.url);
   const anonymous = () => post(server.url, list);
@@ -192,7 +192,8 @@ test("the first key ends anonymous access, sessions included; the last one gone 
   const disguised = await post(server.url, legacyRequest("ping"), { ...session, ...bearer(key) });
   assert.equal(disguised.status, 404, "a key called anonymous does not own what nobody opened");
   await revoke(server.home, key);
-  await eventually(async () => (await anonymous()).status === 200);
+  await eventually(async () => (await post(server.url, list, bearer(key))).status === 401);
+  assertUnauthorized(await anonymous());
 });
 
 describe("refuses to start", () => {

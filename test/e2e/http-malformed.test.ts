@@ -131,6 +131,14 @@ describe("too large", () => {
     assertRefused(reply, 413, -32600, /larger than 262144/);
   });
 
+  test("chunked, and never at its end", async () => {
+    const head =
+      "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const answer = await sendBytes(http.url, `${head}${(LIMIT + 1).toString(16)}\r\n${"x".repeat(LIMIT + 1)}\r\n`);
+    assert.match(answer, /^HTTP\/1\.1 413 /);
+    assert.match(answer, /larger than 262144/);
+  });
+
   test("in very many small chunks", async () => {
     const pieces = Array.from({ length: LIMIT / 32 + 1 }, () => "0123456789abcdef0123456789abcdef");
     assertRefused(await send(http.url, { headers: JSON_HEADERS, body: pieces }), 413, -32600, /larger than 262144/);

@@ -173,6 +173,17 @@ test("a tool that is not listed is refused all the same", async () => {
   assert.equal(reply.content.error.kind, "denied");
 });
 
+test("what an older client says in the words of the newer protocol counts for nothing", async () => {
+  const session = await openSession(http.url, bearer("operator"));
+  const _meta = {
+    "io.modelcontextprotocol/clientInfo": { name: 5 },
+    "io.modelcontextprotocol/clientCapabilities": { elicitation: { form: {} } },
+  };
+  const call = legacyRequest("tools/call", { name: "ec2_list_instances", arguments: { limit: 1 }, _meta });
+  const reply = await post(http.url, call, session);
+  assert.equal(reply.json.result?.isError, false, reply.text);
+});
+
 test("an unknown tool is -32602, names the tools the caller can use, and is recorded", async () => {
   const call = modernRequest("tools/call", { name: "ec2_nuke_everything", arguments: { really: true } });
   const viewer = await post(http.url, call, bearer("viewer"));

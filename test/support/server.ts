@@ -77,9 +77,14 @@ export interface HttpServerProcess {
   kill(): Promise<void>;
 }
 
+const homes: string[] = [];
+process.once("exit", () => {
+  for (const home of homes) rmSync(home, { recursive: true, force: true });
+});
+
 export function temporaryHome(): string {
   const home = mkdtempSync(join(tmpdir(), "mcp-aws-"));
-  process.once("exit", () => rmSync(home, { recursive: true, force: true }));
+  homes.push(home);
   return home;
 }
 

@@ -3,7 +3,7 @@ import * as z from "zod";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { partialError } from "../shared/listing.ts";
 import { PartialError, region } from "../shared/schemas.ts";
-import { findInstance, InstanceId, instanceSubject, nameOf, State, shownTags, stateOf } from "./instance.ts";
+import { findInstance, InstanceId, instanceSubject, nameOf, State, sdk, shownTags, stateOf } from "./instance.ts";
 
 const VolumeDetail = z.object({
   volume_id: z.string(),
@@ -69,7 +69,7 @@ export const describeInstance = defineTool({
   output,
   subject: instanceSubject,
   async handler(given, context) {
-    const where = given.region ?? context.aws.defaultRegion;
+    const where = context.aws.regionOf(given.region);
     const { instance, account } = await findInstance(given.instance_id, where, context);
     const errors: PartialError[] = [];
     const tolerate =
@@ -119,7 +119,7 @@ export const describeInstance = defineTool({
 });
 
 async function statusOf(id: string, where: string, { aws }: ReadContext): Promise<InstanceStatus | undefined> {
-  const { DescribeInstanceStatusCommand, EC2Client } = await import("./sdk.ts");
+  const { DescribeInstanceStatusCommand, EC2Client } = await sdk();
   const command = new DescribeInstanceStatusCommand({ InstanceIds: [id], IncludeAllInstances: true });
   const answer = await aws.client(EC2Client, where).send(command);
   return answer.InstanceStatuses?.find((status) => status.InstanceId === id);
@@ -128,7 +128,7 @@ async function statusOf(id: string, where: string, { aws }: ReadContext): Promis
 async function volumesOf(instance: Instance, where: string, { aws }: ReadContext): Promise<Map<string, Volume>> {
   const ids = (instance.BlockDeviceMappings ?? []).flatMap((mapping) => mapping.Ebs?.VolumeId ?? []);
   if (ids.length === 0) return new Map();
-  const { DescribeVolumesCommand, EC2Client } = await import("./sdk.ts");
+  const { DescribeVolumesCommand, EC2Client } = await sdk();
   // As a filter: a volume that was detached and deleted meanwhile must not fail the rest.
   const command = new DescribeVolumesCommand({ Filters: [{ Name: "volume-id", Values: ids }] });
   const answer = await aws.client(EC2Client, where).send(command);

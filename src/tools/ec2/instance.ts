@@ -2,8 +2,12 @@ import type { Instance, Reservation, Tag } from "@aws-sdk/client-ec2";
 import * as z from "zod";
 import type { Resource, ResourceRef } from "../../core/call.ts";
 import { ToolError } from "../../core/errors.ts";
+import { once } from "../../core/once.ts";
 import { cleanText } from "../../core/text.ts";
-import type { ReadContext } from "../../core/tool.ts";
+import type { ReadContext, RegionOf } from "../../core/tool.ts";
+
+/** Loaded at the first call and remembered: `import()` alone would look the module up anew each time. */
+export const sdk = once(() => import("./sdk.ts"));
 
 export const STATES = ["pending", "running", "shutting-down", "terminated", "stopping", "stopped"] as const;
 export const State = z.enum(STATES);
@@ -51,7 +55,7 @@ export async function findInstance(
   region: string,
   { aws }: Pick<ReadContext, "aws">,
 ): Promise<{ instance: Instance; account: string }> {
-  const { DescribeInstancesCommand, EC2Client } = await import("./sdk.ts");
+  const { DescribeInstancesCommand, EC2Client } = await sdk();
   const notFound = new ToolError("not_found", `There is no instance ${id} in ${region}.`, {
     nextStep: "Check the id and the region; ec2_list_instances with instance_ids and several regions finds it.",
   });
@@ -72,9 +76,9 @@ export async function findInstance(
 /** The subject of a tool that names one instance. */
 export function instanceSubject(
   input: { instance_id: string; region?: string | undefined },
-  defaultRegion: string,
+  regionOf: RegionOf,
 ): ResourceRef {
-  return { type: "ec2:instance", id: input.instance_id, region: input.region ?? defaultRegion };
+  return { type: "ec2:instance", id: input.instance_id, region: regionOf(input.region) };
 }
 
 /** The look-up of the tools that change one instance. */

@@ -1,11 +1,11 @@
 import type { Filter, Instance } from "@aws-sdk/client-ec2";
 import * as z from "zod";
 import { cleanText } from "../../core/text.ts";
-import { defineTool } from "../../core/tool.ts";
+import { defineTool, type RegionOf } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
 import { listRegions } from "../shared/listing.ts";
 import { cursor, limit, listOutput, Region, TagFilter } from "../shared/schemas.ts";
-import { InstanceId, instancesOf, STATES, State, shownTags, stateOf } from "./instance.ts";
+import { InstanceId, instancesOf, STATES, State, sdk, shownTags, stateOf } from "./instance.ts";
 
 /** Of one request to EC2: about 400 KB of XML, which takes some 30 ms to parse, during which nothing else runs. */
 export const PAGE_SIZE = 100;
@@ -72,11 +72,10 @@ export const listInstances = defineTool({
   iam: [{ action: "ec2:DescribeInstances" }],
   input,
   output: listOutput(Summary, Item),
-  subject: (given, defaultRegion) =>
-    regionsOf(given, defaultRegion).map((region) => ({ type: "ec2:instance", id: "*", region })),
+  subject: (given, regionOf) => regionsOf(given, regionOf).map((region) => ({ type: "ec2:instance", id: "*", region })),
   async handler(given, { aws }) {
-    const { DescribeInstancesCommand, EC2Client } = await import("./sdk.ts");
-    const regions = regionsOf(given, aws.defaultRegion);
+    const { DescribeInstancesCommand, EC2Client } = await sdk();
+    const regions = regionsOf(given, aws.regionOf);
     const filters = filtersOf(given);
     const listing = await listRegions<{ instance: Instance; region: string }>({
       question: questionHash("ec2_list_instances", { ...given, regions }),
@@ -113,9 +112,9 @@ export const listInstances = defineTool({
   },
 });
 
-function regionsOf(given: Input, defaultRegion: string): string[] {
+function regionsOf(given: Input, regionOf: RegionOf): string[] {
   const named = [...(given.region ? [given.region] : []), ...(given.regions ?? [])];
-  return named.length > 0 ? [...new Set(named)] : [defaultRegion];
+  return named.length > 0 ? [...new Set(named)] : [regionOf(undefined)];
 }
 
 function filtersOf(given: Input): Filter[] {

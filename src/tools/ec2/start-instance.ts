@@ -4,7 +4,7 @@ import { ToolError } from "../../core/errors.ts";
 import { defineTool } from "../../core/tool.ts";
 import { region } from "../shared/schemas.ts";
 import { afterChange, StateChange, sendChange, unchanged, WAIT_S } from "./change-state.ts";
-import { InstanceId, instanceSubject, lookupInstance } from "./instance.ts";
+import { InstanceId, instanceSubject, lookupInstance, sdk } from "./instance.ts";
 
 export const startInstance = defineTool({
   name: "ec2_start_instance",
@@ -45,7 +45,7 @@ export const startInstance = defineTool({
     });
   },
   async handler(given, context) {
-    const { EC2Client, StartInstancesCommand } = await import("./sdk.ts");
+    const { EC2Client, StartInstancesCommand } = await sdk();
     const { aws, resource } = context;
     const change = await sendChange(async () => {
       const command = new StartInstancesCommand({ InstanceIds: [resource.id], DryRun: given.dry_run });

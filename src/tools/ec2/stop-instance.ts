@@ -4,7 +4,7 @@ import { ToolError } from "../../core/errors.ts";
 import { defineTool } from "../../core/tool.ts";
 import { region } from "../shared/schemas.ts";
 import { afterChange, StateChange, sendChange, unchanged, WAIT_S } from "./change-state.ts";
-import { InstanceId, instanceSubject, lookupInstance } from "./instance.ts";
+import { InstanceId, instanceSubject, lookupInstance, sdk } from "./instance.ts";
 
 export const stopInstance = defineTool({
   name: "ec2_stop_instance",
@@ -59,7 +59,7 @@ export const stopInstance = defineTool({
     return undefined;
   },
   async handler(given, context) {
-    const { EC2Client, StopInstancesCommand } = await import("./sdk.ts");
+    const { EC2Client, StopInstancesCommand } = await sdk();
     const { aws, resource } = context;
     const change = await sendChange(async () => {
       const command = new StopInstancesCommand({
