@@ -1,7 +1,7 @@
 import http from "node:http";
 
 const VERSION = "2026-07-28";
-const META = {
+export const META = {
   "io.modelcontextprotocol/protocolVersion": VERSION,
   "io.modelcontextprotocol/clientInfo": { name: "bench", version: "1" },
   "io.modelcontextprotocol/clientCapabilities": {},

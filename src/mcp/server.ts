@@ -77,7 +77,7 @@ export function createServerFactory(parts: ServerParts): CreateServer {
         principal,
         transport,
         agent: agentOf(agent),
-        signal: cancellation(context),
+        signal: envelope ? context.mcpReq.signal : cancellation(context),
         progress: progressOf(context),
         canAsk: asksForms(capabilities?.elicitation) ? via : undefined,
         answer: answerOf(context, via),
@@ -104,7 +104,7 @@ function agentOf(info: { name: string; version: string } | undefined): Agent | u
   return info && { name: cleanText(info.name, 64), version: cleanText(info.version, 32) };
 }
 
-/** A client may cancel by message or, over HTTP, by going away. */
+/** An older client may cancel by message or, over HTTP, by going away; from 2026 on the SDK's signal means both. */
 function cancellation(context: ServerContext): AbortSignal {
   const disconnected = context.http?.req?.signal;
   return disconnected ? AbortSignal.any([context.mcpReq.signal, disconnected]) : context.mcpReq.signal;

@@ -26,7 +26,8 @@ const HEAVY_ROUNDS = 5;
 const PATIENCE_MS = 10_000;
 /** How much longer than under an ordinary load a ping may take. */
 const HELD_MS = 100;
-const SEED = Number(process.env.FUZZ_SEED ?? Math.floor(Math.random() * 0x7fffffff));
+/** The same bodies every time; another seed (`FUZZ_SEED`) tries others. */
+const SEED = Number(process.env.FUZZ_SEED ?? 20_260_728);
 
 const LEAKS = /node_modules|\.[tj]s:\d|\bat [\w.]+ \(|\/home\/|\/tmp\/|\/src\//;
 const BROKEN = /unhandledrejection|uncaughtexception|"level":"error"|^\s+at /i;
@@ -49,13 +50,16 @@ function complaints(stderr: string): string[] {
   return stderr.split("\n").filter((line) => BROKEN.test(line));
 }
 
-/** Works through the items, some at once. */
-async function each<T>(items: readonly T[], work: (item: T, index: number) => Promise<void>): Promise<void> {
+/** Works through the items, some at once, each by one of `AT_ONCE` workers. */
+async function each<T>(
+  items: readonly T[],
+  work: (item: T, index: number, worker: number) => Promise<void>,
+): Promise<void> {
   let next = 0;
-  const worker = async () => {
-    for (let i = next++; i < items.length; i = next++) await work(items[i] as T, i);
+  const run = async (worker: number) => {
+    for (let i = next++; i < items.length; i = next++) await work(items[i] as T, i, worker);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await Promise.all(Array.from({ length: AT_ONCE }, (_, worker) => run(worker)));
 }
 
 describe("HTTP", () => {
@@ -65,7 +69,7 @@ describe("HTTP", () => {
 
   before(async () => {
     server = await startHttpServer({ endpoint: proxy.url, home: temporaryHome(), env: { LOG_LEVEL: "warn" } });
-    sessions = await Promise.all(Array.from({ length: 20 }, () => openSession(server.url)));
+    sessions = await Promise.all(Array.from({ length: AT_ONCE }, () => openSession(server.url)));
   });
   after(async () => {
     agent.destroy();
@@ -73,9 +77,10 @@ describe("HTTP", () => {
   });
 
   /** A third comes in a session; the others with the headers a client would send with them. */
-  const headersOf = (i: number, body: Buffer): Record<string, string> => {
+  const headersOf = (i: number, body: Buffer, worker: number): Record<string, string> => {
     const plain = headersFor(legacyRequest("ping"));
-    if (i % 3 === 0) return { ...plain, ...sessions[i % sessions.length] };
+    // A session each: the mangled bodies share their ids, and two of the same id in one session are one to the SDK.
+    if (i % 3 === 0) return { ...plain, ...sessions[worker] };
     try {
       const own = headersFor(JSON.parse(body.toString()));
       return Object.values(own).every((value) => /^[\x20-\x7e]{0,1000}$/.test(value)) ? own : plain;
@@ -95,13 +100,16 @@ describe("HTTP", () => {
     const usual = await pinger.take();
 
     const statuses = new Map<number, number>();
-    const tryOn = async (body: Buffer, i: number) => {
+    const tryOn = async (body: Buffer, i: number, worker: number) => {
       const shown = `body ${i}: ${body.subarray(0, 300).toString("latin1")}`;
-      const reply = await send(server.url, { headers: headersOf(i, body), body, agent, timeoutMs: PATIENCE_MS }).catch(
-        (error: unknown) => {
-          throw new Error(`no answer to ${shown}`, { cause: error });
-        },
-      );
+      const reply = await send(server.url, {
+        headers: headersOf(i, body, worker),
+        body,
+        agent,
+        timeoutMs: PATIENCE_MS,
+      }).catch((error: unknown) => {
+        throw new Error(`no answer to ${shown}`, { cause: error });
+      });
       statuses.set(reply.status, (statuses.get(reply.status) ?? 0) + 1);
       assert.ok([200, 202, 400, 404, 413].includes(reply.status), `${reply.status} to ${shown}\n${reply.text}`);
       // The SDK answers a second, malformed `initialize` in a session so, before any code of ours sees it.
@@ -112,7 +120,7 @@ describe("HTTP", () => {
     const mangling = await pinger.take();
     // One by one: how long a single message holds the server is the question, not how many can be sent at once.
     for (let round = 0; round < HEAVY_ROUNDS; round += 1)
-      for (const [i, body] of heavy(LIMIT).entries()) await tryOn(body, i);
+      for (const [i, body] of heavy(LIMIT).entries()) await tryOn(body, i, 0);
     const lifting = await pinger.take();
     await pinger.close();
 
