@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createPolicyEngine, explainDecision } from "./access/policy.ts";
+import { createPolicyEngine, explainDecision, type SitePolicies } from "./access/policy.ts";
 import { mayReach } from "./access/reach.ts";
 import { openTrail, type Trail } from "./audit/trail.ts";
 import { AwsClients } from "./aws/clients.ts";
@@ -11,8 +11,10 @@ import { Limits } from "./call/limits.ts";
 import type { Policy } from "./call/parts.ts";
 import { ConfigError, type Settings, stateDir } from "./config.ts";
 import type { AuditEvent } from "./core/audit.ts";
+import type { Principal } from "./core/call.ts";
 import type { Log } from "./core/log.ts";
 import { once } from "./core/once.ts";
+import type { Tool } from "./core/tool.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
 import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
@@ -23,6 +25,11 @@ import { version } from "./version.ts";
 export interface App {
   createServer: CreateServer;
   log: Log;
+  /**
+   * Loads the site's policies where there are any; a server is not to serve before.
+   * @throws ConfigError naming the file and the policy that cannot be used
+   */
+  checkPolicies(): Promise<void>;
   /** Writes a row about the server itself, or about somebody who did not get in. */
   recordServerEvent(event: ServerEvent): void;
   readiness(): { ready: boolean; reasons: readonly string[] };
@@ -59,7 +66,13 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
   const log = createLog(settings.log_level);
   const dir = stateDir(settings, env);
   const trail = openState(dir, log);
-  const policy = once(() => loadPolicy(log));
+  const sitePolicies = readPolicies(settings.policy_files);
+  const policy = once(() => loadPolicy(sitePolicies, log));
+  const mayList = async (principal: Principal) => {
+    if (sitePolicies.length === 0) return (tool: Tool) => mayReach(principal, tool.effect);
+    const { mayEverUse } = await policy();
+    return (tool: Tool) => mayEverUse(principal, tool.name);
+  };
   const clients = new AwsClients({
     region: settings.region,
     profile: settings.profile,
@@ -96,7 +109,7 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
   const createServer = createServerFactory({
     version,
     handleCall,
-    toolList: createToolList(catalog, (principal, tool) => mayReach(principal, tool.effect)),
+    toolList: createToolList(catalog, mayList),
     log,
     // New with every process: a confirmation asked before a restart has to be asked again.
     stateKey: randomBytes(32),
@@ -110,6 +123,9 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
 
   const app: App = {
     log,
+    async checkPolicies() {
+      if (sitePolicies.length > 0) await policy();
+    },
     createServer(principal, transport) {
       warmUp().catch((error: unknown) => log.error({ err: String(error) }, "the policy engine could not be loaded"));
       return createServer(principal, transport);
@@ -157,8 +173,22 @@ function openState(dir: string, log: Log): Trail {
   }
 }
 
-async function loadPolicy(log: Log): Promise<Policy> {
-  const engine = await createPolicyEngine({ tools: catalog.map(({ name, effect }) => ({ name, effect })) });
+function readPolicies(files: readonly string[]): SitePolicies[] {
+  return files.map((file) => {
+    try {
+      return { file, text: readFileSync(file, "utf8") };
+    } catch (error) {
+      throw new ConfigError(`Cannot read the policy file ${file}: ${error instanceof Error ? error.message : error}`);
+    }
+  });
+}
+
+async function loadPolicy(sitePolicies: readonly SitePolicies[], log: Log): Promise<Policy> {
+  const tools = catalog.map(({ name, effect }) => ({ name, effect }));
+  const engine = await createPolicyEngine({ tools, sitePolicies }).catch((error: unknown) => {
+    throw new ConfigError(error instanceof Error ? error.message : String(error));
+  });
+  for (const warning of engine.warnings) log.warn({ warning }, "a site policy may not mean what it says");
   return {
     mayEverUse: engine.mayEverUse,
     decide(question) {

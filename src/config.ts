@@ -21,7 +21,10 @@ const list = z.preprocess(
       : value,
   z.array(z.string().min(1)),
 );
-const int = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+/** Numbers come as text from flags and variables; an empty text is none. */
+const number = (schema: z.ZodNumber) =>
+  z.preprocess((value) => (typeof value === "string" && value.trim() !== "" ? Number(value) : value), schema);
+const int = (min: number, max: number) => number(z.int().min(min).max(max));
 const region = z.string().regex(REGION_NAME, "not an AWS region such as us-east-1");
 
 /**
@@ -37,6 +40,7 @@ export const Settings = z.strictObject({
     .enum(CONFIRM_MODES)
     .default("always")
     .describe("When a person is asked: always where policy wants it, only for destructive tools, or never"),
+  policy_files: list.default([]).describe("Cedar policies of the site, added to the built-in ones; each needs an @id"),
   state_dir: z
     .string()
     .min(1)
@@ -59,7 +63,7 @@ export const Settings = z.strictObject({
   deadline_s: int(1, 3_600).default(30).describe("Seconds one call may take, unless its tool declares more"),
   drain_s: int(0, 600).default(20).describe("Seconds running calls get to finish on shutdown"),
   breaker_failures: int(1, 1_000).default(5).describe("Consecutive failures that open a circuit breaker"),
-  breaker_reset_s: z.coerce.number().min(0.1).max(3_600).default(60).describe("Seconds an open breaker refuses calls"),
+  breaker_reset_s: number(z.number().min(0.1).max(3_600)).default(60).describe("Seconds an open breaker refuses calls"),
   breaker_trials: int(1, 100).default(3).describe("Trial calls at once while half open, and successes that close it"),
 });
 export type Settings = z.output<typeof Settings>;

@@ -54,7 +54,7 @@ export interface RecordOptions {
  * the format's version and an id that no other row has. Never throws, whatever the event holds.
  */
 export function encodeRecord(event: AuditEvent, options: RecordOptions): Buffer {
-  const clean = asObject(options.redact(event));
+  const clean = asObject(options.redact({ ...event, arguments: boundArguments(event.arguments, options) }));
   const limit = (value: unknown, bytes: number): unknown => truncate(value, bytes, options.hashKey);
   const attempts = Array.isArray(clean.attempts)
     ? clean.attempts.map((attempt) => {
@@ -145,6 +145,27 @@ function shorten(value: unknown): unknown {
   if (typeof value !== "object" || value === null || !("prefix" in value)) return value;
   const { prefix, bytes, hmac_sha256 } = { bytes: 0, hmac_sha256: "", ...value };
   return `${prefix} [truncated: ${bytes} bytes, hmac_sha256 ${hmac_sha256}]`;
+}
+
+/**
+ * Large arguments are cut before they are redacted: copying and searching 256 KB of them would hold up everybody else.
+ * What is kept of them is redacted as text, somewhat beyond the cut, so that no secret is seen only in part.
+ */
+function boundArguments(given: unknown, { redact, hashKey }: RecordOptions): unknown {
+  const json = plainJson(given);
+  if (json === undefined || json.length <= LIMITS.arguments) return given;
+  const prefix = String(redact(json.slice(0, 2 * PREFIX_BYTES))).slice(0, PREFIX_BYTES);
+  const hmac = createHmac("sha256", hashKey).update(json, "utf8").digest("hex");
+  return { truncated: true, hmac_sha256: hmac, bytes: Buffer.byteLength(json), prefix };
+}
+
+/** Undefined for what is not JSON (it has a cycle, or a bigint); the redactor knows what to do with that. */
+function plainJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return undefined;
+  }
 }
 
 function truncate(value: unknown, limit: number, hashKey: Uint8Array): unknown {

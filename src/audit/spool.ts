@@ -2,8 +2,8 @@ import { createHmac, randomBytes } from "node:crypto";
 import { readdirSync, statSync } from "node:fs";
 import { type FileHandle, open, readdir, readFile, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import type { Log } from "../core/log.ts";
 import { frame, sameMac } from "./chain.ts";
-import type { Log } from "./log.ts";
 
 const NAME = "audit-spool.jsonl";
 const DRAINING = `${NAME}.draining.`;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { AuditEvent } from "../core/audit.ts";
-import type { Log } from "./log.ts";
+import type { Log } from "../core/log.ts";
 import { openTrail, type Trail, type TrailOptions } from "./trail.ts";
 
 /** A directory that is gone after the test. */
@@ -20,7 +20,7 @@ export function memoryLog(): Log & { lines: { level: string; fields: object; mes
   const at = (level: string) => (fields: object, message: string) => {
     lines.push({ level, fields, message });
   };
-  return { lines, info: at("info"), warn: at("warn"), error: at("error") };
+  return { lines, debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
 export function sampleEvent(call: string, fields: Partial<AuditEvent> = {}): AuditEvent {

@@ -77,6 +77,18 @@ describe("the breaker in its place", () => {
     assert.deepEqual([session.attempts.length, aws.sent(region).length], [1, 2]);
   });
 
+  test("made-up regions do not make an outage forgotten", async () => {
+    const region = aws.region();
+    const clients = aws.clientsWith({ breaker: { ...BREAKER, failureThreshold: 1 } });
+    const mend = aws.break(region, { kind: "garbage" });
+    await send(clients, region);
+    mend();
+    assert.equal(breakerState(clients, region), "open");
+    const session = await clients.session(EC2_ACTIONS, NEVER);
+    for (let i = 0; i < 200; i += 1) session.aws.client(EC2Client, `xx-made-${i}`);
+    assert.equal(breakerState(clients, region), "open");
+  });
+
   test("a no from AWS starts the count again; bad credentials and cancellations change nothing", async () => {
     const region = aws.region();
     const clients = aws.clientsWith({ breaker: { ...BREAKER, failureThreshold: 2 } });

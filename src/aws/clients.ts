@@ -39,6 +39,8 @@ export interface BreakerKey {
 export interface AwsSession {
   aws: Aws;
   attempts: readonly AwsAttempt[];
+  /** Lets changes through, which are refused until then: called once the intent is recorded. */
+  allowChanges(): void;
   readonly writeState: WriteState;
 }
 
@@ -92,6 +94,7 @@ export class AwsClients {
       signal,
       attempts: [],
       writeState: "none",
+      mayChange: false,
     };
     const aws: Aws = {
       regionOf: (named) => regionOf(named, region),
@@ -100,6 +103,9 @@ export class AwsClients {
     return {
       aws,
       attempts: pass.attempts,
+      allowChanges: () => {
+        pass.mayChange = true;
+      },
       get writeState() {
         return pass.writeState;
       },
@@ -124,9 +130,15 @@ export class AwsClients {
     const regions = this.#services.get(service) ?? new Map<string, Entry>();
     this.#services.set(service, regions);
     const known = regions.get(region);
-    if (known) return known.client;
-    const [oldest] = regions.keys();
-    if (oldest !== undefined && regions.size >= MAX_REGIONS) regions.delete(oldest);
+    if (known) {
+      // Last in the map is last used.
+      regions.delete(region);
+      regions.set(region, known);
+      return known.client;
+    }
+    // A breaker that is not closed is worth remembering: made-up regions must not make the server forget an outage.
+    const [forgotten] = [...regions].find(([, { breaker }]) => breaker.state === "closed") ?? [];
+    if (forgotten !== undefined && regions.size >= MAX_REGIONS) regions.delete(forgotten);
     const client = new service({ ...shared.config, region }) as SdkClient;
     const { serviceId } = client.config;
     const key: BreakerKey = { account: "default", service: serviceId, region };

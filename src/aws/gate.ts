@@ -15,6 +15,8 @@ export interface Pass {
   signal: AbortSignal;
   attempts: AwsAttempt[];
   writeState: WriteState;
+  /** Set once the intent to change something is recorded; until then nothing that changes gets through. */
+  mayChange: boolean;
 }
 
 /** Finds the pass of the command being sent; a command that was not sent through a pass has none and is refused. */
@@ -86,6 +88,7 @@ export function installGate(stack: MiddlewareStack, target: GateTarget): void {
   stack.add(
     (next: Next, context: Context) => async (args: { input: unknown }) => {
       const { pass, command } = admit(context, target);
+      if (!pass.mayChange && changes(command, args.input)) throw unintended(command.action);
       const admission = breaker.acquire();
       if (!admission.admitted) throw circuitOpen(command, admission.retryAfterMs);
       const { permit } = admission;
@@ -120,7 +123,7 @@ export function installGate(stack: MiddlewareStack, target: GateTarget): void {
       const { pass, command, permit } = passage;
       if (!permit.live()) throw new BreakerOpened();
       passage.attempts += 1;
-      const mutation = isMutation(command.action);
+      const mutation = changes(command, args.input);
       const started = performance.now();
       const record: AwsAttempt = {
         service: command.service,
@@ -161,6 +164,18 @@ function admit(context: Context, { serviceId, region }: GateTarget): Pick<Passag
   const pass = instance && passOf.get(instance);
   if (!pass?.allowed.has(action)) throw undeclared(action);
   return { pass, command: { service, operation, region, action } };
+}
+
+/** Whether a request can change something; AWS promises that a dry run does not. */
+function changes({ action }: CommandInfo, input: unknown): boolean {
+  return isMutation(action) && (input as { DryRun?: unknown } | undefined)?.DryRun !== true;
+}
+
+function unintended(action: string): ToolError {
+  return new ToolError("internal", `The tool tried to use ${action} before the intent was recorded.`, {
+    nextStep: "Report this to the server's operator; it is a defect of the tool.",
+    detail: "unintended_change",
+  });
 }
 
 function undeclared(action: string): ToolError {

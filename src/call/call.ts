@@ -10,10 +10,13 @@ export interface Call {
   readonly started: number;
   readonly facts: Partial<AuditEvent>;
   session: AwsSession | undefined;
+  /** The trail has the intent: whatever happens to the outcome's row, the call has left a trace. */
+  intended: boolean;
 }
 
 export function newCall(request: CallRequest): Call {
-  return { id: randomUUID(), request, started: performance.now(), facts: {}, session: undefined };
+  const facts = { asked_in: request.answer?.pending.call_id };
+  return { id: randomUUID(), request, started: performance.now(), facts, session: undefined, intended: false };
 }
 
 /** Only what an audit row names of a resource; its data stays with the handler. */

@@ -8,6 +8,8 @@ import { startInstance } from "../tools/ec2/start-instance.ts";
 import { stopInstance } from "../tools/ec2/stop-instance.ts";
 import { type Answer, CONFIRMATION_TTL_MS, Confirmations, isWaived } from "./confirmation.ts";
 
+const asker = (callId: string, agent?: string) => ({ callId, agent, redact: (value: unknown) => value });
+
 const IDS = ["i-00000000000000001", "i-00000000000000002"] as const;
 const OPERATOR: Principal = { id: "ann", roles: ["operator"], via: "api_key" };
 
@@ -82,7 +84,7 @@ test("in any sequence of questions and answers only the exact pair is accepted, 
       const asked: { subject: Subject; pending: Answer["pending"]; used: boolean }[] = [];
       for (const now of steps) {
         if ("ask" in now) {
-          const { pending } = confirmations.ask(now.ask, `call-${asked.length}`, undefined);
+          const { pending } = confirmations.ask(now.ask, asker(`call-${asked.length}`));
           asked.push({ subject: now.ask, pending, used: false });
           continue;
         }
@@ -108,10 +110,10 @@ test("a used answer stays used for as long as its signed state could come back",
   let now = 0;
   const confirmations = new Confirmations(() => now);
   const subject = subjectOf();
-  const answer = yesTo(subject, confirmations.ask(subject, "call-1", undefined).pending);
+  const answer = yesTo(subject, confirmations.ask(subject, asker("call-1")).pending);
   confirmations.accept(answer, subject);
   const others = () => {
-    const other = yesTo(subject, confirmations.ask(subject, "call-2", undefined).pending);
+    const other = yesTo(subject, confirmations.ask(subject, asker("call-2")).pending);
     confirmations.accept(other, subject);
   };
   for (const at of [1, CONFIRMATION_TTL_MS / 2, CONFIRMATION_TTL_MS - 1]) {
@@ -127,7 +129,7 @@ test("a used answer stays used for as long as its signed state could come back",
 test("the question binds what the person was shown", () => {
   const confirmations = new Confirmations();
   const asked = subjectOf();
-  const { pending } = confirmations.ask(asked, "call-1", undefined);
+  const { pending } = confirmations.ask(asked, asker("call-1"));
   const bigger = subjectOf({ data: { InstanceType: "p5.48xlarge" } });
   assert.equal(
     outcome(() => confirmations.accept(yesTo(bigger, pending), bigger)),
@@ -159,7 +161,7 @@ test("no text from the account or the client can imitate or break a line of the 
   fc.assert(
     fc.property(text, text, text, text, (name, key, value, agent) => {
       const subject = subjectOf({ name, tags: { [`k${key}`]: value } });
-      const { message } = new Confirmations().ask(subject, "call-1", agent);
+      const { message } = new Confirmations().ask(subject, asker("call-1", agent));
       const lines = message.split(/[\n\r\u0085\u2028\u2029]/);
       assert.equal(lines.length, 5);
       assert.deepEqual(
@@ -174,9 +176,9 @@ test("no text from the account or the client can imitate or break a line of the 
 
 test("tags beyond a dozen are counted, not shown", () => {
   const tags = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, "v"]));
-  const { message } = new Confirmations().ask(subjectOf({ tags }), "call-1", undefined);
+  const { message } = new Confirmations().ask(subjectOf({ tags }), asker("call-1"));
   assert.match(message, /key11="v", and 8 more$/);
-  assert.match(new Confirmations().ask(subjectOf({ tags: {} }), "call-1", undefined).message, /Tags: none$/);
+  assert.match(new Confirmations().ask(subjectOf({ tags: {} }), asker("call-1")).message, /Tags: none$/);
 });
 
 test("the start option waives what it says, and nothing else", () => {

@@ -60,6 +60,14 @@ export function isWaived(mode: ConfirmMode, tool: Tool): boolean {
   return mode === "never" || (mode === "destructive" && tool.effect === "write");
 }
 
+type Redact = (value: unknown) => unknown;
+
+interface Asker {
+  callId: string;
+  agent: string | undefined;
+  redact: Redact;
+}
+
 /** Asks, and checks answers. One per process: an answer is good for the process that asked. */
 export class Confirmations {
   readonly #used = new Map<string, number>();
@@ -69,11 +77,12 @@ export class Confirmations {
     this.#now = now;
   }
 
-  ask(subject: Subject, callId: string, agent: string | undefined): Question {
+  /** @param asker in which call, through which client, and what takes secrets out of what the person is shown */
+  ask(subject: Subject, { callId, agent, redact }: Asker): Question {
     const { tool, resource } = subject;
     const typed = tool.effect !== "write";
     return {
-      message: describe(subject, agent),
+      message: describe(subject, agent, redact),
       form: {
         type: "object",
         properties: typed
@@ -159,16 +168,17 @@ function bindingOf({ tool, input, resource, principal }: Subject): Omit<Pending,
   };
 }
 
-function describe({ tool, input, resource, principal }: Subject, agent: string | undefined): string {
+function describe({ tool, input, resource, principal }: Subject, agent: string | undefined, redact: Redact): string {
   const { action, before, after } = tool.consequence(input as never, resource);
-  const tags = Object.entries(resource.tags).filter(([key]) => key !== "Name");
+  const { Name: _name, ...others } = resource.tags;
+  const tags = Object.entries(redact(others) as Record<string, string>);
   const shown = tags
     .slice(0, MAX_TAGS_SHOWN)
     .map(([key, value]) => `${PLAIN_KEY.test(key) ? key : quoted(key)}=${quoted(value)}`);
   if (tags.length > shown.length) shown.push(`and ${tags.length - shown.length} more`);
   return [
     `${oneLine(principal.id)}${agent ? `, through ${quoted(agent)},` : ""} wants to ${oneLine(action)}.`,
-    `Resource: ${oneLine(resource.id)}${resource.name ? ` (${quoted(resource.name)})` : ""}`,
+    `Resource: ${oneLine(resource.id)}${resource.name ? ` (${quoted(String(redact(resource.name)))})` : ""}`,
     `Account: ${oneLine(resource.account)}, region: ${oneLine(resource.region)}`,
     `State: ${oneLine(before)} → ${oneLine(after)}`,
     `Tags: ${shown.join(", ") || "none"}`,

@@ -44,6 +44,6 @@ function cancelled(message: string): ToolError {
 
 function outOfTime(seconds: number): ToolError {
   return new ToolError("timeout", `The call took longer than ${seconds} s.`, {
-    nextStep: "Narrow the request (fewer regions, more filters) and try again.",
+    nextStep: "Try again, with a narrower request if it is a large one.",
   });
 }

@@ -375,6 +375,11 @@ test("without its store the server changes nothing; without the spool it does no
   mkdirSync(spool);
   const withheld = await call("ec2_list_instances", {});
   assert.equal(withheld.kind, "audit_unavailable");
+  for (const tool of ["ec2_start_instance", "ec2_stop_instance"]) {
+    const untraced = await call(tool, { instance_id: running[0] });
+    assert.equal(untraced.kind, "audit_unavailable", `${tool}: neither "nothing to do" nor a question without a row`);
+    assert.equal(untraced.question, undefined);
+  }
   assert.equal((await fetch(new URL("/readyz", server.url))).status, 503);
 
   rmSync(spool, { recursive: true });

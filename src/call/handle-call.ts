@@ -98,6 +98,8 @@ export function createCallHandler(parts: CallParts): HandleCall {
     if (typeof confirmation !== "string") return { question: confirmation };
     call.facts.confirmed_via = confirmation;
     await parts.audit.commit(row(call, { event: "intent", result: "pending" }));
+    call.intended = true;
+    session.allowChanges();
     return { output: await tool.handler(input as never, { ...context, resource }) };
   }
 
@@ -117,12 +119,11 @@ export function createCallHandler(parts: CallParts): HandleCall {
     if (dryRun) return "dry_run_changes_nothing";
     if (isWaived(parts.options.confirm, tool)) return "waived_by_server_option";
     if (answer) {
-      call.facts.asked_in = answer.pending.call_id;
       confirmations.accept(answer, subject);
       return answer.via;
     }
     if (!canAsk) throw cannotAsk(tool);
-    return confirmations.ask(subject, call.id, agent?.name);
+    return confirmations.ask(subject, { callId: call.id, agent: agent?.name, redact: parts.redact });
   }
 
   async function succeeded(call: Call, output: object): Promise<CallReply> {
@@ -144,13 +145,14 @@ export function createCallHandler(parts: CallParts): HandleCall {
     facts: Pick<AuditEvent, "result"> & Partial<AuditEvent>,
   ): Promise<CallReply> {
     const recorded = await parts.audit.record(row(call, { event: "outcome", ...facts }));
-    // A read that leaves no trace is not answered. A write has its intent row, and saying "failed" would invite a second.
-    const withheld = recorded === "lost" && call.facts.effect === "read";
+    // What leaves no trace is not answered. A change has its intent row, and saying "failed" would invite a second.
+    const withheld = recorded === "lost" && !call.intended;
     return { kind: "result", callId: call.id, ...(withheld ? fail(unrecorded(), parts.redact) : result) };
   }
 
   async function asked(call: Call, question: Question): Promise<CallReply> {
-    await parts.audit.record(row(call, { event: "question", result: "pending" }));
+    const recorded = await parts.audit.record(row(call, { event: "question", result: "pending" }));
+    if (recorded === "lost") return { kind: "result", callId: call.id, ...fail(unrecorded(), parts.redact) };
     return { kind: "question", callId: call.id, question };
   }
 
@@ -166,13 +168,21 @@ export function createCallHandler(parts: CallParts): HandleCall {
   function row(call: Call, moment: Pick<AuditEvent, "event" | "result"> & Partial<AuditEvent>): AuditEvent {
     const event = rowOf(call, parts.options.confirm, moment);
     const { operation, user, result, duration_ms } = event;
-    parts.log.info({ call_id: call.id, tool: operation, user, result, duration_ms }, event.event);
+    parts.log.info({ call_id: call.id, tool: nameForLog(operation), user, result, duration_ms }, event.event);
     return event;
+  }
+
+  /** A client may call a tool anything. */
+  function nameForLog(tool: string): unknown {
+    return parts.redact(cleanText(tool, 64));
   }
 
   function logDefect({ id, request }: Call, thrown: unknown): void {
     const stack = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
-    parts.log.error({ call_id: id, tool: request.tool, err: parts.redact(cleanText(stack, 4096)) }, "call failed");
+    parts.log.error(
+      { call_id: id, tool: nameForLog(request.tool), err: parts.redact(cleanText(stack, 4096)) },
+      "call failed",
+    );
   }
 }
 

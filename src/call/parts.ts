@@ -63,6 +63,8 @@ export interface AwsGateway {
 export interface AwsSession {
   aws: Aws;
   attempts: readonly AwsAttempt[];
+  /** Opens the gate for changes; before it is called, nothing that changes gets through. */
+  allowChanges(): void;
   /** What is known of the changes this call made: none, certainly one, or nobody can tell. */
   readonly writeState: "none" | "done" | "unknown";
 }

@@ -5,7 +5,7 @@ import { RefusalFold } from "../access/refusals.ts";
 import { createApp } from "../app.ts";
 import { ConfigError, type Settings, stateDir } from "../config.ts";
 import type { Principal } from "../core/call.ts";
-import { serveHttp } from "../mcp/http.ts";
+import { type HttpServer, serveHttp } from "../mcp/http.ts";
 import { endOrderly } from "./lifecycle.ts";
 
 const MAX_SESSIONS_PER_PRINCIPAL = 100;
@@ -16,6 +16,7 @@ export async function runHttp(settings: Settings): Promise<void> {
   const keys = openKeys(dir);
   let anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
   const app = createApp(settings, process.env, "http");
+  await app.checkPolicies();
   const refusals = new RefusalFold((folded) =>
     app.recordServerEvent({
       event: "auth_failure",
@@ -24,7 +25,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       detail: folded,
     }),
   );
-  const http = await serveHttp(
+  const http = await listen(
     {
       createServer: app.createServer,
       authenticate: (headers) => {
@@ -64,6 +65,17 @@ function openKeys(dir: string): KeyStore {
     });
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** A port that is taken is the operator's to mend, not a defect. */
+async function listen(...[parts, options]: Parameters<typeof serveHttp>): Promise<HttpServer> {
+  try {
+    return await serveHttp(parts, options);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new ConfigError(`Cannot listen on ${options.host}:${options.port}: ${message}`);
   }
 }
 

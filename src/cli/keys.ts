@@ -30,7 +30,11 @@ export async function revokeKey(settings: Settings, id: string): Promise<void> {
 }
 
 function open(settings: Settings): KeyStore {
-  return new KeyStore(stateDir(settings, process.env));
+  try {
+    return new KeyStore(stateDir(settings, process.env));
+  } catch (error) {
+    throw new ConfigError(error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** What the store objects to is the user's to mend, not a defect. */

@@ -9,6 +9,7 @@ const SERVING: SettingName[] = [
   "profile",
   "role",
   "confirm",
+  "policy_files",
   "state_dir",
   "log_level",
   "max_body_bytes",

@@ -19,6 +19,9 @@ export function paint(style: Parameters<typeof styleText>[0], text: string): str
   return styleText(style, text, { stream: process.stdout });
 }
 
+// `… | head` closes the pipe early, which is a normal way to end.
+process.stdout.on("error", () => process.exit(0));
+
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }

@@ -13,7 +13,7 @@ import {
   type ServerContext,
 } from "@modelcontextprotocol/server";
 import * as z from "zod";
-import { type Answer, CONFIRMATION_TTL_MS, type Pending } from "../call/confirmation.ts";
+import { type Answer, CONFIRMATION_TTL_MS, type Pending, type Question } from "../call/confirmation.ts";
 import type { HandleCall } from "../call/handle-call.ts";
 import type { CallReply, CallRequest } from "../call/parts.ts";
 import type { Agent, Principal } from "../core/call.ts";
@@ -55,14 +55,17 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     instructions,
     cacheHints: { "tools/list": { ttlMs: LIST_TTL_MS, cacheScope: "private" as const } },
     requestState: { verify: codec.verify },
-    inputRequired: { roundTimeoutMs: CONFIRMATION_TTL_MS },
+    // The SDK's shim for older clients answers a failed question by itself, past the audit trail; see askOlderClient.
+    inputRequired: { legacyShim: false },
   };
 
   return (principal, transport) => {
     const server = new Server(info, options);
     server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
 
-    server.setRequestHandler("tools/list", { params: ListParams }, () => ({ tools: parts.toolList(principal) }));
+    server.setRequestHandler("tools/list", { params: ListParams }, async () => ({
+      tools: await parts.toolList(principal),
+    }));
 
     server.setRequestHandler("tools/call", async (request, context) => {
       // An older client may send these keys, too; the SDK checks them only where the protocol has them.
@@ -71,7 +74,7 @@ export function createServerFactory(parts: ServerParts): CreateServer {
       const capabilities = envelope ? envelope[CLIENT_CAPABILITIES_META_KEY] : server.getClientCapabilities();
       const agent = envelope ? envelope[CLIENT_INFO_META_KEY] : server.getClientVersion();
       const via = envelope ? "input_required" : "elicitation";
-      const reply = await parts.handleCall({
+      const call: CallRequest = {
         tool: request.params.name,
         arguments: request.params.arguments ?? {},
         principal,
@@ -82,7 +85,11 @@ export function createServerFactory(parts: ServerParts): CreateServer {
         canAsk: asksForms(capabilities?.elicitation) ? via : undefined,
         answer: answerOf(context, via),
         traceId: traceIdOf(context),
-      });
+      };
+      let reply = await parts.handleCall(call);
+      if (reply.kind === "question" && !envelope) {
+        reply = await parts.handleCall({ ...call, answer: await askOlderClient(context, reply.question) });
+      }
       return toProtocol(reply, (pending) => codec.mint(pending));
     });
     return server;
@@ -116,6 +123,24 @@ function answerOf(context: ServerContext, via: Answer["via"]): Answer | undefine
   const given = inputResponse(context.mcpReq.inputResponses, QUESTION);
   if (given.kind !== "elicit") return { pending, via, action: "missing", content: {} };
   return { pending, via, action: given.action, content: given.action === "accept" ? (given.content ?? {}) : {} };
+}
+
+/**
+ * Puts the question to a client that knows no `input_required`, as a request of the server's own. Whatever goes wrong is
+ * an answer that was not given: the call ends, and is recorded, with that.
+ */
+async function askOlderClient(context: ServerContext, { message, form, pending }: Question): Promise<Answer> {
+  const via = "elicitation";
+  try {
+    const params = { mode: "form" as const, message, requestedSchema: form };
+    const { action, content } = await context.mcpReq.send(
+      { method: "elicitation/create", params },
+      { timeout: CONFIRMATION_TTL_MS, resetTimeoutOnProgress: true, signal: context.mcpReq.signal },
+    );
+    return { pending, via, action, content: action === "accept" ? (content ?? {}) : {} };
+  } catch {
+    return { pending, via, action: "missing", content: {} };
+  }
 }
 
 function progressOf(context: ServerContext): Progress {

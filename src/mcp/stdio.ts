@@ -15,6 +15,8 @@ export interface StdioParts {
   onEnd: () => void;
 }
 
+const MAX_UNREAD_BYTES = 1_048_576;
+
 /**
  * Serves MCP over this process's standard input and output. The SDK's transport drops lines it cannot parse and closes
  * on one that is too long; the guard in front of it answers both with a JSON-RPC error and goes on.
@@ -22,6 +24,8 @@ export interface StdioParts {
 export function serveStdio(parts: StdioParts): StdioServerHandle {
   const answer = ({ code, message }: Rejection, id: Id) => {
     parts.log.warn({ code }, message);
+    // A client that sends rubbish and reads nothing must not fill the memory with answers.
+    if (process.stdout.writableLength > MAX_UNREAD_BYTES) return;
     process.stdout.write(`${JSON.stringify({ jsonrpc: "2.0", error: { code, message }, id })}\n`);
   };
   const input = process.stdin.pipe(new LineGuard(parts.maxMessageBytes, answer));

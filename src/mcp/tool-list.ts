@@ -4,7 +4,7 @@ import type { Principal } from "../core/call.ts";
 import type { Tool } from "../core/tool.ts";
 
 /** The catalog as a principal may see it. */
-export type ToolList = (principal: Principal) => ProtocolTool[];
+export type ToolList = (principal: Principal) => Promise<ProtocolTool[]>;
 
 /**
  * Converts every schema once: the conversion costs more than answering.
@@ -12,7 +12,7 @@ export type ToolList = (principal: Principal) => ProtocolTool[];
  */
 export function createToolList(
   catalog: readonly Tool[],
-  mayList: (principal: Principal, tool: Tool) => boolean,
+  mayList: (principal: Principal) => Promise<(tool: Tool) => boolean>,
 ): ToolList {
   const converted = new Map<Tool, ProtocolTool>();
   const convert = (tool: Tool) => {
@@ -20,7 +20,7 @@ export function createToolList(
     converted.set(tool, known);
     return known;
   };
-  return (principal) => catalog.filter((tool) => mayList(principal, tool)).map(convert);
+  return async (principal) => catalog.filter(await mayList(principal)).map(convert);
 }
 
 /** What a client and its model read of a tool. Every hint is derived from the effect, so that they cannot contradict. */

@@ -6,6 +6,8 @@ import type { Log, LogLevel } from "../core/log.ts";
  * text in a field cannot forge a line), or one readable line on a terminal.
  */
 export function createLog(level: LogLevel, stream: NodeJS.WriteStream = process.stderr): Log {
+  // Whoever reads the log may go away; that is no reason to stop serving, least of all before an outcome is recorded.
+  stream.on("error", () => {});
   const destination = stream.isTTY ? { write: (line: string) => stream.write(readable(line)) } : stream;
   return pino(
     {
@@ -25,5 +27,5 @@ function readable(line: string): string {
   );
   const text = [String(time).slice(11, 19), String(level).toUpperCase().padEnd(5), msg, ...rest].join(" ");
   // Fields may hold text from outside; a terminal obeys control characters.
-  return `${text.replace(/\p{Cc}/gu, " ")}\n`;
+  return `${text.replace(/[\p{Cc}\p{Cf}]/gu, " ")}\n`;
 }

@@ -119,8 +119,13 @@ describe("HTTP", () => {
     await each(bodies, tryOn);
     const mangling = await pinger.take();
     // One by one: how long a single message holds the server is the question, not how many can be sent at once.
+    const quickest: number[] = [];
     for (let round = 0; round < HEAVY_ROUNDS; round += 1)
-      for (const [i, body] of heavy(LIMIT).entries()) await tryOn(body, i, 0);
+      for (const [i, body] of heavy(LIMIT).entries()) {
+        const started = performance.now();
+        await tryOn(body, i, 0);
+        quickest[i] = Math.min(quickest[i] ?? Number.POSITIVE_INFINITY, performance.now() - started);
+      }
     const lifting = await pinger.take();
     await pinger.close();
 
@@ -132,6 +137,8 @@ describe("HTTP", () => {
     assert.equal((await post(server.url, modernRequest("tools/list"))).json.result.tools[0].polluted, undefined);
 
     const allowed = percentile(usual, 0.95) + HELD_MS;
+    // The quickest of several: what is left is the server's work, not the machine's mood.
+    for (const [i, took] of quickest.entries()) assert.ok(took < allowed, `heavy body ${i} took ${took} ms`);
     for (const [what, pings] of Object.entries({ mangling, lifting })) {
       assert.ok(pings.length >= 20, `${pings.length} pings while ${what}`);
       const seen = percentile(pings, 0.95);

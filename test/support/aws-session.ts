@@ -94,6 +94,7 @@ export async function send(
   options: { write?: boolean; signal?: AbortSignal } = {},
 ): Promise<Ended> {
   const session = await clients.session(EC2_ACTIONS, options.signal ?? new AbortController().signal);
+  session.allowChanges();
   const ec2 = session.aws.client(EC2Client, region);
   try {
     if (options.write) await ec2.send(new StartInstancesCommand({ InstanceIds: ["i-0123456789abcdef0"] }));

@@ -34,7 +34,8 @@ export const startInstance = defineTool({
   }),
   precheck: (_given, resource) => {
     if (resource.state === "running" || resource.state === "pending") {
-      return unchanged(resource, `Instance is already ${resource.state}; nothing was changed.`);
+      const later = resource.state === "pending" ? " Describe it to see when it is running." : "";
+      return unchanged(resource, `Instance is already ${resource.state}; nothing was changed.${later}`);
     }
     if (resource.state === "stopped") return undefined;
     throw new ToolError("conflict", `${resource.id} is ${resource.state} and cannot be started.`, {

@@ -41,7 +41,8 @@ export const stopInstance = defineTool({
   }),
   precheck: (given, resource) => {
     if (resource.state === "stopped" || (resource.state === "stopping" && !given.force)) {
-      return unchanged(resource, `Instance is already ${resource.state}; nothing was changed.`);
+      const later = resource.state === "stopping" ? " Describe it to see when it is stopped." : "";
+      return unchanged(resource, `Instance is already ${resource.state}; nothing was changed.${later}`);
     }
     if (resource.state !== "running" && resource.state !== "stopping") {
       throw new ToolError("conflict", `${resource.id} is ${resource.state} and cannot be stopped.`, {

@@ -13,18 +13,25 @@ export const cursor = z.string().min(1).max(8192).optional().describe("next_curs
 
 const TagValue = z.string().max(256);
 
-/** Tags to filter by. A key called `__proto__` is refused, because it would get lost on the way and widen the answer. */
-export const TagFilter = z
-  .preprocess(
-    (tags, context) => {
-      if (typeof tags === "object" && tags !== null && Object.hasOwn(tags, "__proto__")) {
-        context.addIssue({ code: "custom", message: "__proto__ cannot be used as a tag key" });
-      }
-      return tags;
-    },
-    z.record(z.string().min(1).max(128), z.union([TagValue, z.array(TagValue).min(1).max(50)])),
-  )
-  .refine((tags) => Object.keys(tags).length <= 20, "at most 20 tags");
+const MAX_TAG_FILTERS = 20;
+
+/**
+ * Tags to filter by. A key called `__proto__` is refused, because it would get lost on the way and widen the answer; so
+ * are too many, before each of them is looked at.
+ */
+export const TagFilter = z.preprocess(
+  (tags, context) => {
+    if (typeof tags !== "object" || tags === null) return tags;
+    const refuse = (message: string) => {
+      context.addIssue({ code: "custom", message });
+      return z.NEVER;
+    };
+    if (Object.hasOwn(tags, "__proto__")) return refuse("__proto__ cannot be used as a tag key");
+    if (Object.keys(tags).length > MAX_TAG_FILTERS) return refuse(`at most ${MAX_TAG_FILTERS} tags`);
+    return tags;
+  },
+  z.record(z.string().min(1).max(128), z.union([TagValue, z.array(TagValue).min(1).max(50)])),
+);
 
 /** A failure that did not spoil the whole answer. */
 export const PartialError = z.object({
