@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir, userInfo } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { ConfigError, envName, flagName, loadSettings, Settings, settingNames, stateDir } from "./config.ts";
@@ -116,6 +116,6 @@ test("state lives under XDG_STATE_HOME, else under the home directory, unless to
   const settings = await load();
   assert.equal(stateDir(settings, { XDG_STATE_HOME: "/x" }), "/x/mcp-aws-server");
   assert.equal(stateDir(settings, { HOME: "/h" }), "/h/.local/state/mcp-aws-server");
-  assert.equal(stateDir(settings, {}), join(userInfo().homedir, ".local/state/mcp-aws-server"));
+  assert.equal(stateDir(settings, {}), join(homedir(), ".local/state/mcp-aws-server"));
   assert.equal(stateDir(await load({ state_dir: "/s" }), { XDG_STATE_HOME: "/x" }), "/s");
 });
