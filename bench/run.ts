@@ -114,7 +114,9 @@ async function measureThroughput(): Promise<void> {
     const work = () => client.call("ec2_list_instances", {});
     await throughput(work, concurrency, concurrency * 5);
     const total = concurrency * 80;
+    const before = cpuMs(server.pid);
     const rate = await throughput(work, concurrency, total);
+    const cpu = (cpuMs(server.pid) - before) / total;
     client.close();
     const bound = (concurrency * 1000) / LATENCY_MS;
     const share = rate / bound;
@@ -126,11 +128,10 @@ async function measureThroughput(): Promise<void> {
     }
     report(name, measured, "≥ 80 %", share >= 0.8);
     const args = [RAW_SDK, endpoint.url, String(concurrency), String(total)];
-    const raw = Number((await promisify(execFile)(process.execPath, args)).stdout);
-    report(
-      "  the bare SDK in its own process",
-      `${raw.toFixed(0)}/s; ours is ${((rate / raw) * 100).toFixed(0)} % of it`,
-    );
+    const raw = JSON.parse((await promisify(execFile)(process.execPath, args)).stdout) as { rate: number; cpu: number };
+    const share100 = `${((rate / raw.rate) * 100).toFixed(0)} % of its rate`;
+    report("  the bare SDK in its own process", `${raw.rate.toFixed(0)}/s; ours is ${share100}`);
+    report("  CPU a call, all threads", `${ms(cpu)}, ${(cpu / raw.cpu).toFixed(2)} × the bare SDK's ${ms(raw.cpu)}`);
   }
 }
 
