@@ -26,16 +26,16 @@ export interface App {
   createServer: CreateServer;
   log: Log;
   /**
-   * Loads the site's policies where there are any; a server is not to serve before.
+   * Checks the site's policies where there are any, and records the start; a server is not to serve before.
    * @throws ConfigError naming the file and the policy that cannot be used
    */
-  checkPolicies(): Promise<void>;
+  start(): Promise<void>;
   /** Writes a row about the server itself, or about somebody who did not get in. */
   recordServerEvent(event: ServerEvent): void;
   readiness(): { ready: boolean; reasons: readonly string[] };
-  /**
-   * Takes no new calls, lets the running ones finish (`drain_s`, then they are cancelled and recorded), closes the trail.
-   */
+  /** Refuses new calls, and lets the running ones finish (`drain_s`, then they are cancelled and recorded). */
+  drain(): Promise<void>;
+  /** Records the end and closes the trail: nothing may come in any more. */
   close(): Promise<void>;
 }
 
@@ -123,8 +123,12 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
 
   const app: App = {
     log,
-    async checkPolicies() {
+    async start() {
       if (sitePolicies.length > 0) await policy();
+      const { role, confirm, policy_files, max_calls, drain_s } = settings;
+      const detail = { version, role, confirm, policy_files, max_calls, drain_s, node: process.version };
+      app.recordServerEvent({ event: "server", operation: "start", result: "success", detail });
+      log.info({ version, transport, role, confirm, policy_files, state_dir: dir }, "started");
     },
     createServer(principal, transport) {
       warmUp().catch((error: unknown) => log.error({ err: String(error) }, "the policy engine could not be loaded"));
@@ -141,25 +145,19 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
       ];
       return { ready: reasons.length === 0, reasons };
     },
-    async close() {
+    async drain() {
       closing = true;
       const idle = limits.drain();
       await within(settings.drain_s * 1000, idle);
       shutdown.abort();
       await within(RECORDING_MS, idle);
+    },
+    async close() {
       app.recordServerEvent({ event: "server", operation: "stop", result: "success", detail: { version } });
       clients.destroy();
       await trail.close();
     },
   };
-  const { role, confirm, max_calls, drain_s } = settings;
-  app.recordServerEvent({
-    event: "server",
-    operation: "start",
-    result: "success",
-    detail: { version, role, confirm, max_calls, drain_s, node: process.version },
-  });
-  log.info({ version, transport, role, confirm, state_dir: dir }, "started");
   return app;
 }
 

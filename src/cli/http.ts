@@ -16,7 +16,7 @@ export async function runHttp(settings: Settings): Promise<void> {
   const keys = openKeys(dir);
   let anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
   const app = createApp(settings, process.env, "http");
-  await app.checkPolicies();
+  await app.start();
   const refusals = new RefusalFold((folded) =>
     app.recordServerEvent({
       event: "auth_failure",
@@ -52,9 +52,15 @@ export async function runHttp(settings: Settings): Promise<void> {
         idleMs: settings.session_idle_s * 1000,
       },
     },
-  );
+  ).catch(async (error: unknown) => {
+    await app.close(); // the trail has a start; it gets a stop, too
+    throw error;
+  });
   process.stderr.write(`Serving MCP on ${http.url}${keys.isEmpty() ? " (read-only: no API key exists)" : ""}\n`);
-  endOrderly(app, { beforeClose: () => refusals.flush(), afterClose: () => http.close() });
+  endOrderly(app, async () => {
+    await http.close();
+    refusals.flush();
+  });
 }
 
 function openKeys(dir: string): KeyStore {

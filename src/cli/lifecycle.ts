@@ -4,10 +4,7 @@ import type { App } from "../app.ts";
  * Ends the process once, and orderly: on SIGTERM, SIGINT or when `end` is called, new calls are refused, running ones
  * finish or are recorded, then the process exits with 0. A second signal exits at once.
  */
-export function endOrderly(
-  app: App,
-  edge: { beforeClose?: () => void; afterClose: () => Promise<void> },
-): { end: (why: string) => void } {
+export function endOrderly(app: App, closeEdge: () => Promise<void>): { end: (why: string) => void } {
   let ending = false;
   let signals = 0;
   const end = (why: string) => {
@@ -17,10 +14,10 @@ export function endOrderly(
     if (ending) return;
     ending = true;
     app.log.info({ why }, "stopping");
-    edge.beforeClose?.();
     app
-      .close()
-      .then(edge.afterClose)
+      .drain()
+      .then(closeEdge)
+      .then(() => app.close())
       .then(
         () => process.exit(0),
         (error: unknown) => {

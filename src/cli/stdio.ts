@@ -7,8 +7,8 @@ import { endOrderly } from "./lifecycle.ts";
 /** `mcp-aws-server`: serves the client that started this process, until it goes away. */
 export async function runStdio(settings: Settings): Promise<void> {
   const app = createApp(settings, process.env, "stdio");
-  await app.checkPolicies();
-  const { end } = endOrderly(app, { afterClose: () => handle.close() });
+  await app.start();
+  const { end } = endOrderly(app, () => handle.close());
   const handle = serveStdio({
     createServer: app.createServer,
     principal: stdioPrincipal(settings.user, settings.role),

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type HttpBindings, serve } from "@hono/node-server";
 import {
   createMcpHandler,
@@ -154,12 +155,13 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     url: `http://${host}:${port}/mcp`,
     async close() {
       const closed = new Promise<void>((done) => server.close(() => done()));
-      await Promise.all([sessions.close(), modern.close()]);
       const idle = setInterval(() => "closeIdleConnections" in server && server.closeIdleConnections(), 20);
-      const rest = setTimeout(() => "closeAllConnections" in server && server.closeAllConnections(), LAST_WORDS_MS);
+      // Sessions and connections end after the answers that are being written, not with them.
+      await Promise.race([closed, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
+      await Promise.all([sessions.close(), modern.close()]);
+      if ("closeAllConnections" in server) server.closeAllConnections();
       await closed;
       clearInterval(idle);
-      clearTimeout(rest);
     },
   };
 }

@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { type Fleet, seedFleet } from "../support/fleet.ts";
 import { type Moto, startMoto } from "../support/moto.ts";
+import { readRows } from "../support/scene.ts";
 import { call, connectHttp, runCli, startHttpServer, temporaryHome } from "../support/server.ts";
 
 const NO_PROD = `
@@ -97,5 +98,10 @@ test("a port that is taken is said in a line", async () => {
   await server.stop();
   assert.equal(code, 2);
   assert.match(stderr, /Cannot listen on 127\.0\.0\.1:\d+/);
+  const rows = await readRows(home);
+  assert.deepEqual(
+    rows.map(({ operation }) => operation),
+    ["start", "stop"],
+  );
   assert.doesNotMatch(stderr, /\n\s+at /);
 });

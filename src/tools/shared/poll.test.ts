@@ -32,11 +32,22 @@ test("does not wait at all when it is done at the first look", async () => {
 
 test("gives up when the next look would come too late, with the last one", async () => {
   let looks = 0;
-  const options = { look: async () => ++looks, done: () => false, signal: live() };
-  const result = await pollUntil({ ...options, timeoutMs: 30, firstIntervalMs: 1, maxIntervalMs: 5 });
+  const at: number[] = [];
+  const result = await pollUntil({
+    look: async () => ++looks,
+    done: () => false,
+    onLook: (_, elapsed) => at.push(elapsed),
+    signal: live(),
+    timeoutMs: 200,
+    firstIntervalMs: 1,
+    maxIntervalMs: 5,
+  });
   assert.equal(result.reached, false);
   assert.equal(result.value, looks);
-  assert.ok(looks > 1 && result.elapsedMs <= 30);
+  assert.ok(looks > 1);
+  assert.ok(result.elapsedMs > 195, "not before there was no time for another");
+  // Only a sleep that took longer than asked can bring a look past the time, and it is the last.
+  assert.ok(at.slice(0, -1).every((elapsed) => elapsed <= 200));
 });
 
 test("waits longer from look to look, up to the most", async () => {
