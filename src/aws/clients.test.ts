@@ -89,6 +89,17 @@ describe("the breaker in its place", () => {
     assert.equal(breakerState(clients, region), "open");
   });
 
+  test("nor do they fill the memory, not even when every one of them fails", async () => {
+    const clients = aws.clientsWith({ breaker: { ...BREAKER, failureThreshold: 1 } });
+    const regions = Array.from({ length: 80 }, (_, i) => `xx-broken-${i}`);
+    const mend = regions.map((region) => aws.break(region, { kind: "garbage" }));
+    await Promise.all(regions.map((region) => send(clients, region)));
+    // Once more, one after the other: by now all that are remembered are open.
+    for (const region of regions) await send(clients, region);
+    for (const undo of mend) undo();
+    assert.equal(clients.breakers().length, 64);
+  });
+
   test("a no from AWS starts the count again; bad credentials and cancellations change nothing", async () => {
     const region = aws.region();
     const clients = aws.clientsWith({ breaker: { ...BREAKER, failureThreshold: 2 } });

@@ -136,9 +136,7 @@ export class AwsClients {
       regions.set(region, known);
       return known.client;
     }
-    // A breaker that is not closed is worth remembering: made-up regions must not make the server forget an outage.
-    const [forgotten] = [...regions].find(([, { breaker }]) => breaker.state === "closed") ?? [];
-    if (forgotten !== undefined && regions.size >= MAX_REGIONS) regions.delete(forgotten);
+    if (regions.size >= MAX_REGIONS) regions.delete(leastWorthKeeping(regions));
     const client = new service({ ...shared.config, region }) as SdkClient;
     const { serviceId } = client.config;
     const key: BreakerKey = { account: "default", service: serviceId, region };
@@ -156,6 +154,13 @@ interface Entry {
   client: SdkClient;
   key: BreakerKey;
   breaker: CircuitBreaker;
+}
+
+/** The closed breaker used longest ago: made-up regions must not make the server forget an outage. Else the oldest. */
+function leastWorthKeeping(regions: ReadonlyMap<string, Entry>): string {
+  const [oldest = ""] = regions.keys();
+  const [closed] = [...regions].find(([, { breaker }]) => breaker.state === "closed") ?? [];
+  return closed ?? oldest;
 }
 
 const loadSdk = once(() => import("./sdk.ts"));
