@@ -14,7 +14,7 @@ import type { AuditEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
 import type { Log } from "./core/log.ts";
 import { once } from "./core/once.ts";
-import type { Tool } from "./core/tool.ts";
+import { effectsOf, raisedAction, type Tool } from "./core/tool.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
 import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
@@ -99,7 +99,11 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
     audit: trail,
     redact: trail.redact,
     shutdown: shutdown.signal,
-    options: { confirm: settings.confirm, deadlineS: settings.deadline_s },
+    options: {
+      confirm: settings.confirm,
+      deadlineS: settings.deadline_s,
+      site: { maxScaleFactor: settings.max_scale_factor, imageRepositories: settings.image_repositories },
+    },
     aws: {
       account: () => identity.account(),
       session: (actions, signal) => clients.session(actions, signal),
@@ -182,7 +186,12 @@ function readPolicies(files: readonly string[]): SitePolicies[] {
 }
 
 async function loadPolicy(sitePolicies: readonly SitePolicies[], log: Log): Promise<Policy> {
-  const tools = catalog.map(({ name, effect }) => ({ name, effect }));
+  const tools = catalog.flatMap((tool) =>
+    effectsOf(tool).map((effect) => ({
+      name: effect === tool.effect ? tool.name : raisedAction(tool.name, effect),
+      effect,
+    })),
+  );
   const engine = await createPolicyEngine({ tools, sitePolicies }).catch((error: unknown) => {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   });

@@ -62,6 +62,12 @@ export const Settings = z.strictObject({
   max_waits: int(1, 10_000).default(20).describe("Calls with wait at once, counted apart"),
   deadline_s: int(1, 3_600).default(30).describe("Seconds one call may take, unless its tool declares more"),
   drain_s: int(0, 600).default(20).describe("Seconds running calls get to finish on shutdown"),
+  max_scale_factor: int(1, 1_000)
+    .default(3)
+    .describe("How many times its present size a service may be scaled to in one call"),
+  image_repositories: list
+    .default([])
+    .describe("Image repositories new task definitions may use, * for any tail; none: those already in use"),
   breaker_failures: int(1, 1_000).default(5).describe("Consecutive failures that open a circuit breaker"),
   breaker_reset_s: number(z.number().min(0.1).max(3_600)).default(60).describe("Seconds an open breaker refuses calls"),
   breaker_trials: int(1, 100).default(3).describe("Trial calls at once while half open, and successes that close it"),

@@ -36,7 +36,11 @@ interface Context {
 type Next = (args: { input: unknown; request?: unknown }) => Promise<{ response: unknown; output: unknown }>;
 
 /** IAM prefixes that are not simply the service id in lower case. */
-const IAM_PREFIX: Readonly<Record<string, string>> = { "CloudWatch Logs": "logs", "Cost Explorer": "ce" };
+const IAM_PREFIX: Readonly<Record<string, string>> = {
+  "Application Auto Scaling": "application-autoscaling",
+  "CloudWatch Logs": "logs",
+  "Cost Explorer": "ce",
+};
 
 /** The IAM action an SDK command needs, `("EC2", "StartInstancesCommand")` → `ec2:StartInstances`. */
 export function iamAction(serviceId: string, commandName: string): string {

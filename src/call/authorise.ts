@@ -26,6 +26,15 @@ export function authoriseNoun(policy: Policy, tool: Tool, question: PolicyQuesti
   throw denied(tool, policies, why);
 }
 
+const STRICTNESS = ["run", "ask", "wait", "deny"] as const;
+
+/** Of two decisions about one call, the one that lets less happen; both name the policies. */
+export function stricter(one: PolicyDecision, other: PolicyDecision): PolicyDecision {
+  const [first, second] =
+    STRICTNESS.indexOf(one.verdict) >= STRICTNESS.indexOf(other.verdict) ? [one, other] : [other, one];
+  return { ...first, policies: [...new Set([...first.policies, ...second.policies])] };
+}
+
 /** The one refusal for the forbidden and the missing, for whoever may not read: a difference would tell what exists. */
 export function unseen(tool: Tool, detail: string): ToolError {
   return new ToolError("denied", `Not allowed to use ${tool.name} on this, or there is no such thing.`, {

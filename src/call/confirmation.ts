@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { ConfirmedVia, ConfirmMode, Principal, Resource } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 import { cleanText } from "../core/text.ts";
-import type { Tool, WriteTool } from "../core/tool.ts";
+import type { ChangeEffect, Tool, WriteTool } from "../core/tool.ts";
 import { digest } from "./digest.ts";
 
 /**
@@ -45,6 +45,8 @@ export interface Question {
 
 interface Subject {
   tool: WriteTool;
+  /** Of this very call: a tool's arguments can make it graver than the tool is. */
+  effect: ChangeEffect;
   input: unknown;
   resource: Resource;
   principal: Principal;
@@ -56,8 +58,8 @@ const MAX_TAGS_SHOWN = 12;
 const PLAIN_KEY = /^[\w.:/@+-]+$/;
 
 /** Whether the server's start option stands in for the person. */
-export function isWaived(mode: ConfirmMode, tool: Tool): boolean {
-  return mode === "never" || (mode === "destructive" && tool.effect === "write");
+export function isWaived(mode: ConfirmMode, effect: ChangeEffect): boolean {
+  return mode === "never" || (mode === "destructive" && effect === "write");
 }
 
 type Redact = (value: unknown) => unknown;
@@ -79,8 +81,8 @@ export class Confirmations {
 
   /** @param asker in which call, through which client, and what takes secrets out of what the person is shown */
   ask(subject: Subject, { callId, agent, redact }: Asker): Question {
-    const { tool, resource } = subject;
-    const typed = tool.effect !== "write";
+    const { tool, effect, resource } = subject;
+    const typed = effect !== "write";
     return {
       message: describe(subject, agent, redact),
       form: {
@@ -108,7 +110,7 @@ export class Confirmations {
     if (answer.action === "missing") throw notThis("The client sent no answer to the confirmation.");
     if (!this.#use(pending.nonce)) throw notThis("The confirmation was already used.");
     if (answer.action !== "accept") throw declined(answer.action === "decline" ? "said no" : "dismissed the question");
-    if (subject.tool.effect === "write") {
+    if (subject.effect === "write") {
       if (answer.content.confirm !== true) throw declined("did not confirm");
     } else if (String(answer.content.resource_id ?? "").trim() !== subject.resource.id) {
       throw declined(`did not type ${subject.resource.id}`);
@@ -134,8 +136,8 @@ export class Confirmations {
 }
 
 /** For a client that has no way to put a question to its user. */
-export function cannotAsk(tool: Tool): ToolError {
-  const mode = tool.effect === "write" ? "destructive (or never)" : "never";
+export function cannotAsk(tool: Tool, effect: ChangeEffect): ToolError {
+  const mode = effect === "write" ? "destructive (or never)" : "never";
   return new ToolError(
     "confirmation_required",
     `${tool.name} needs a person's confirmation, and this client cannot ask.`,
@@ -157,14 +159,14 @@ function notThis(message: string): ToolError {
   });
 }
 
-function bindingOf({ tool, input, resource, principal }: Subject): Omit<Pending, "nonce" | "call_id"> {
+function bindingOf({ tool, effect, input, resource, principal }: Subject): Omit<Pending, "nonce" | "call_id"> {
   const { account, type, id, region, state, tags } = resource;
   const shown = tool.consequence(input as never, resource);
   return {
     user: principal.id,
     tool: tool.name,
     arguments: digest(input),
-    resource: digest({ account, type, id, region, state, tags, shown }),
+    resource: digest({ account, type, id, region, state, tags, shown, effect }),
   };
 }
 

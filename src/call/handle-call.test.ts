@@ -33,6 +33,7 @@ const broken = defineTool({
   iam: [],
   input: z.strictObject({ how: z.enum(["throw", "text"]) }),
   output: z.object({}),
+  example: { how: "throw" },
   subject: (_given, regionOf) => ({ type: "test:thing", id: "*", region: regionOf(undefined) }),
   handler: ({ how }) => {
     if (how === "text") throw "only a text";
@@ -96,7 +97,7 @@ before(async () => {
     limits: new Limits({ maxCalls: 10, maxWaits: 10 }),
     redact: trail.redact,
     log,
-    options: { confirm: "always", deadlineS: 30 },
+    options: { confirm: "always", deadlineS: 30, site: { maxScaleFactor: 3, imageRepositories: [] } },
     shutdown: new AbortController().signal,
   };
 });

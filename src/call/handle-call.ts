@@ -2,8 +2,15 @@ import type { AuditEvent } from "../core/audit.ts";
 import type { ConfirmedVia, Principal, Resource, ResourceRef } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 import { cleanText } from "../core/text.ts";
-import type { ReadContext, ReadTool, Tool, WriteTool } from "../core/tool.ts";
-import { authoriseNoun, authoriseVerb, unseen } from "./authorise.ts";
+import {
+  type ChangeEffect,
+  type ReadContext,
+  type ReadTool,
+  raisedAction,
+  type Tool,
+  type WriteTool,
+} from "../core/tool.ts";
+import { authoriseNoun, authoriseVerb, stricter, unseen } from "./authorise.ts";
 import { type Call, newCall, remember, rowOf } from "./call.ts";
 import { Confirmations, cannotAsk, isWaived, type Question } from "./confirmation.ts";
 import { type CallSignal, callSignal } from "./deadline.ts";
@@ -62,25 +69,37 @@ export function createCallHandler(parts: CallParts): HandleCall {
     }
   };
 
-  async function read({ call, policy, session, deadline }: Run, tool: ReadTool, input: unknown): Promise<Ending> {
-    const { principal, progress } = call.request;
-    const { aws } = session;
+  async function contextOf({ call, session, deadline }: Run): Promise<ReadContext> {
     const account = await deadline.race(parts.aws.account());
-    const subjects = [tool.subject(input as never, aws.regionOf)].flat() as ResourceRef[];
-    const region = subjects.map((subject) => subject.region).join(",");
+    return {
+      aws: session.aws,
+      account,
+      site: parts.options.site,
+      signal: deadline.signal,
+      progress: call.request.progress,
+    };
+  }
+
+  async function read(run: Run, tool: ReadTool, input: unknown): Promise<Ending> {
+    const { call, policy } = run;
+    const { principal } = call.request;
+    const context = await contextOf(run);
+    const { account } = context;
+    const subjects = [tool.subject(input as never, context.aws.regionOf)].flat() as ResourceRef[];
+    const region = [...new Set(subjects.map((subject) => subject.region))].join(",");
     for (const { type, id } of subjects.slice(0, 1)) remember(call, { type, id, region, account });
     for (const { region } of subjects) {
       const resource = { kind: "scope", account, region } as const;
       const question = { principal, tool: tool.name, resource, dryRun: false };
       call.facts.policies = authoriseNoun(policy, tool, question, true).policies;
     }
-    return { output: await tool.handler(input as never, { aws, signal: deadline.signal, progress }) };
+    return { output: await tool.handler(input as never, context) };
   }
 
   async function write(run: Run, tool: WriteTool, input: unknown): Promise<Ending> {
-    const { call, policy, session, deadline } = run;
-    const { principal, progress } = call.request;
-    const context = { aws: session.aws, signal: deadline.signal, progress };
+    const { call, policy, session } = run;
+    const { principal } = call.request;
+    const context = await contextOf(run);
     const subject = tool.subject(input as never, session.aws.regionOf);
     remember(call, subject);
     const mayRead = mayReadServiceOf(policy, principal, tool);
@@ -88,13 +107,19 @@ export function createCallHandler(parts: CallParts): HandleCall {
     remember(call, resource);
 
     const dryRun = tool.dryRun?.(input as never) ?? false;
+    const effect = tool.raised?.when(input as never, resource) ?? tool.effect;
+    call.facts.effect = effect;
     const question = { principal, tool: tool.name, resource: { kind: "resource", ...resource }, dryRun } as const;
-    const decision = authoriseNoun(policy, tool, question, mayRead);
+    let decision = authoriseNoun(policy, tool, question, mayRead);
+    if (effect !== tool.effect) {
+      const graver = { ...question, tool: raisedAction(tool.name, effect) };
+      decision = stricter(decision, authoriseNoun(policy, tool, graver, mayRead));
+    }
     call.facts.policies = decision.policies;
-    const nothingToDo = tool.precheck?.(input as never, resource);
+    const nothingToDo = tool.precheck?.(input as never, resource, context.site);
     if (nothingToDo) return { output: nothingToDo };
 
-    const confirmation = confirm(call, { tool, input, resource, decision, dryRun });
+    const confirmation = confirm(call, { tool, effect, input, resource, decision, dryRun });
     if (typeof confirmation !== "string") return { question: confirmation };
     call.facts.confirmed_via = confirmation;
     await parts.audit.commit(row(call, { event: "intent", result: "pending" }));
@@ -110,19 +135,26 @@ export function createCallHandler(parts: CallParts): HandleCall {
 
   function confirm(
     call: Call,
-    about: { tool: WriteTool; input: unknown; resource: Resource; decision: PolicyDecision; dryRun: boolean },
+    about: {
+      tool: WriteTool;
+      effect: ChangeEffect;
+      input: unknown;
+      resource: Resource;
+      decision: PolicyDecision;
+      dryRun: boolean;
+    },
   ): ConfirmedVia | Question {
-    const { tool, decision, dryRun } = about;
+    const { tool, effect, decision, dryRun } = about;
     const { answer, principal, canAsk, agent } = call.request;
     const subject = { ...about, principal };
     if (decision.verdict === "run") return "not_required";
     if (dryRun) return "dry_run_changes_nothing";
-    if (isWaived(parts.options.confirm, tool)) return "waived_by_server_option";
+    if (isWaived(parts.options.confirm, effect)) return "waived_by_server_option";
     if (answer) {
       confirmations.accept(answer, subject);
       return answer.via;
     }
-    if (!canAsk) throw cannotAsk(tool);
+    if (!canAsk) throw cannotAsk(tool, effect);
     return confirmations.ask(subject, { callId: call.id, agent: agent?.name, redact: parts.redact });
   }
 

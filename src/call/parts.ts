@@ -1,7 +1,7 @@
 import type { AuditTrail } from "../core/audit.ts";
 import type { Agent, AwsAttempt, ConfirmMode, Principal, ResourceRef } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
-import type { Aws, IamAction, Progress, Tool } from "../core/tool.ts";
+import type { Aws, IamAction, Progress, Site, Tool } from "../core/tool.ts";
 import type { Answer, Question } from "./confirmation.ts";
 import type { Limits } from "./limits.ts";
 import type { CallResult } from "./result.ts";
@@ -73,6 +73,7 @@ export interface CallOptions {
   confirm: ConfirmMode;
   /** Deadline of a call that declares none of its own, in seconds. */
   deadlineS: number;
+  site: Site;
 }
 
 /** Everything the call path needs; `app.ts` puts it together. */

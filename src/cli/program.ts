@@ -17,6 +17,8 @@ const SERVING: SettingName[] = [
   "max_waits",
   "deadline_s",
   "drain_s",
+  "max_scale_factor",
+  "image_repositories",
   "breaker_failures",
   "breaker_reset_s",
   "breaker_trials",

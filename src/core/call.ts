@@ -31,6 +31,8 @@ export interface Resource<D = unknown> extends ResourceRef {
   state: string;
   /** Human name (the `Name` tag or the like), for the question put to a person. */
   name: string | undefined;
+  /** What it belongs to or was made from (a snapshot's database): whoever may not touch that may not touch this. */
+  partOf?: readonly { type: string; id: string; tags?: Readonly<Record<string, string>> }[];
   data: D;
 }
 

@@ -5,13 +5,18 @@ import type { Resource, ResourceRef } from "./call.ts";
  * What a tool may do. `destructive`: interrupts service or loses something. `deploy`: can make new code run under an
  * existing role. Annotations, policy groups, audit severity and confirmation are all derived from it.
  */
-export type Effect = "read" | "write" | "destructive" | "deploy";
+export type Effect = "read" | ChangeEffect;
+export type ChangeEffect = "write" | "destructive" | "deploy";
 
 export interface IamAction {
   /** `service:Action` as IAM spells it. The gate refuses every AWS request whose action is not declared. */
   action: `${string}:${string}`;
-  /** IAM resource type the action is limited to; absent where AWS supports only `*`. */
-  resource?: string;
+  /** IAM resource types the action is limited to; absent where AWS supports only `*`. */
+  resource?: string | readonly string[];
+  /** IAM condition that narrows the action further, as it stands in a policy. */
+  condition?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
+  /** For an action AWS checks on the server's behalf, which no request of ours names: where AWS says so. */
+  impliedBy?: string;
 }
 
 /** The part of an AWS SDK v3 client that the call path relies on. */
@@ -37,8 +42,19 @@ export interface Aws {
 /** Tells the client how far a long call has come; safe to call at any time, does nothing when nobody listens. */
 export type Progress = (done: number, total: number | undefined, message: string) => void;
 
+/** What whoever runs the server decided for all tools. */
+export interface Site {
+  /** How many times its present size a service may be scaled to in one call. */
+  maxScaleFactor: number;
+  /** Image repositories new code may come from, `*` for any tail; empty allows those already in use only. */
+  imageRepositories: readonly string[];
+}
+
 export interface ReadContext {
   aws: Aws;
+  /** The account behind the server's credentials, `unknown` when AWS cannot tell. */
+  account: string;
+  site: Site;
   signal: AbortSignal;
   progress: Progress;
 }
@@ -58,6 +74,8 @@ interface ToolBase<I extends z.ZodObject, O extends z.ZodObject> {
   iam: readonly IamAction[];
   input: I;
   output: O;
+  /** Arguments of a believable call, for the documentation. */
+  example: z.input<I>;
   /** How long one call may take, in seconds; the default is the server's (30 s). */
   deadlineS?: (input: z.output<I>) => number | undefined;
   /** True for calls that mostly wait; they are counted apart from the calls that work. */
@@ -74,7 +92,15 @@ export interface ReadTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodOb
 
 export interface WriteTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodObject = z.ZodObject, D = unknown>
   extends ToolBase<I, O> {
-  effect: "write" | "destructive" | "deploy";
+  effect: ChangeEffect;
+  /**
+   * Arguments that make the call something graver than its effect says: `to` lists what it may become, `when` decides.
+   * Policy is then asked about the tool and about `<tool>:<effect>`; the stricter answer counts.
+   */
+  raised?: {
+    to: readonly ChangeEffect[];
+    when: (input: z.output<I>, resource: Resource<D>) => ChangeEffect | undefined;
+  };
   subject: (input: z.output<I>, regionOf: RegionOf) => ResourceRef;
   /** Looks the resource up once, so that tags, state and account are known before anything is decided. */
   lookup: (input: z.output<I>, subject: ResourceRef, context: ReadContext) => Promise<Resource<D>>;
@@ -86,7 +112,7 @@ export interface WriteTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodO
    * Throws a `conflict` when the state forbids the call, or returns the reply when there is nothing to do. Runs after
    * authorisation and before anybody is asked.
    */
-  precheck?: (input: z.output<I>, resource: Resource<D>) => z.input<O> | undefined;
+  precheck?: (input: z.output<I>, resource: Resource<D>, site: Site) => z.input<O> | undefined;
   handler: (input: z.output<I>, context: WriteContext<D>) => Promise<z.input<O>>;
 }
 
@@ -102,10 +128,23 @@ export function defineTool(tool: Tool): Tool {
   return tool;
 }
 
+/** What reads although its name does not say so: a log query is started and stopped, and changes nothing. */
+const READS: ReadonlySet<string> = new Set(["logs:StartQuery", "logs:StopQuery"]);
+
 /**
  * Whether an IAM action changes something. AWS names reads consistently; everything else counts as a change, so a
  * wrong guess costs a needless `unknown_outcome`, never a silent repetition.
  */
 export function isMutation(action: string): boolean {
-  return !/^[^:]*:?(Describe|Get|List|Query|Filter)/.test(action);
+  return !READS.has(action) && !/^[^:]*:?(Describe|Get|List|Query|Filter)/.test(action);
+}
+
+/** Everything a call of this tool may turn out to be. */
+export function effectsOf(tool: Tool): readonly Effect[] {
+  return tool.effect === "read" ? ["read"] : [tool.effect, ...(tool.raised?.to ?? [])];
+}
+
+/** The name policy knows a tool's graver form by: `ecs_update_service:deploy`. */
+export function raisedAction(tool: string, effect: Effect): string {
+  return `${tool}:${effect}`;
 }

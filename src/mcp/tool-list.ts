@@ -1,7 +1,7 @@
 import type { Tool as ProtocolTool } from "@modelcontextprotocol/server";
 import * as z from "zod";
 import type { Principal } from "../core/call.ts";
-import type { Tool } from "../core/tool.ts";
+import { effectsOf, type Tool } from "../core/tool.ts";
 
 /** The catalog as a principal may see it. */
 export type ToolList = (principal: Principal) => Promise<ProtocolTool[]>;
@@ -33,7 +33,7 @@ export function toProtocolTool(tool: Tool): ProtocolTool {
     outputSchema: schemaOf(tool.output, "output"),
     annotations: {
       readOnlyHint: tool.effect === "read",
-      destructiveHint: tool.effect === "destructive" || tool.effect === "deploy",
+      destructiveHint: effectsOf(tool).some((effect) => effect === "destructive" || effect === "deploy"),
       idempotentHint: tool.idempotent,
       openWorldHint: true,
     },
@@ -45,6 +45,8 @@ function schemaOf(schema: z.ZodObject, io: "input" | "output"): ProtocolTool["in
     io,
     // Safe integers are what JSON carries anyway; saying so costs 60 characters a field.
     override: ({ jsonSchema }) => {
+      // An answer may gain a field some day; only arguments are refused for one too many.
+      if (io === "output" && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
     },

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import type { Tool } from "../core/tool.ts";
+import { effectsOf, isMutation, type Tool } from "../core/tool.ts";
 import { toProtocolTool } from "../mcp/tool-list.ts";
 import { catalog } from "./catalog.ts";
 
@@ -12,7 +12,7 @@ const SNAPSHOTS = join(import.meta.dirname, "__snapshots__");
 const UPDATE = process.env.UPDATE_SNAPSHOTS === "1";
 const SNAKE_CASE = /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 /** Verbs a tool may start with, by whether it changes something. */
-const READ_VERBS = ["list", "describe", "get", "query"];
+const READ_VERBS = ["list", "describe", "get", "query", "filter"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
 const UNITLESS = ["matched", "returned", "tags_omitted", "iops"];
@@ -91,6 +91,11 @@ for (const tool of catalog) {
       assert.ok(tool.description.length < 400, `${tool.description.length}`);
     });
 
+    test("shows an example of itself that it would take", () => {
+      const parsed = tool.input.safeParse(tool.example);
+      assert.ok(parsed.success, String(parsed.error));
+    });
+
     test("takes a strict object: an unknown key is refused and named", () => {
       assert.equal(input.additionalProperties, false);
       for (const unknown of ["instanceId", "constructor", "region "]) {
@@ -133,7 +138,7 @@ for (const tool of catalog) {
     test("derives its annotations from its effect", () => {
       assert.deepEqual(annotations, {
         readOnlyHint: tool.effect === "read",
-        destructiveHint: tool.effect === "destructive" || tool.effect === "deploy",
+        destructiveHint: effectsOf(tool).some((effect) => effect === "destructive" || effect === "deploy"),
         idempotentHint: tool.idempotent,
         openWorldHint: true,
       });
@@ -144,7 +149,7 @@ for (const tool of catalog) {
       for (const { action } of tool.iam) assert.match(action, /^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$/);
       const actions = tool.iam.map(({ action }) => action);
       assert.deepEqual([...new Set(actions)], actions);
-      const changes = actions.filter((action) => !/:(Describe|Get|List|Query|Filter)/.test(action));
+      const changes = actions.filter(isMutation);
       assert.equal(changes.length > 0, tool.effect !== "read", `${changes}`);
     });
 

@@ -1,8 +1,17 @@
 import type { Tool } from "../core/tool.ts";
-import { describeInstance } from "./ec2/describe-instance.ts";
-import { listInstances } from "./ec2/list-instances.ts";
-import { startInstance } from "./ec2/start-instance.ts";
-import { stopInstance } from "./ec2/stop-instance.ts";
+import { cloudwatchTools } from "./cloudwatch/tools.ts";
+import { costTools } from "./cost/tools.ts";
+import { ec2Tools } from "./ec2/tools.ts";
+import { ecsTools } from "./ecs/tools.ts";
+import { logsTools } from "./logs/tools.ts";
+import { rdsTools } from "./rds/tools.ts";
 
 /** Every tool there is, in the order a client lists them. */
-export const catalog: readonly Tool[] = [listInstances, describeInstance, startInstance, stopInstance];
+export const catalog: readonly Tool[] = [
+  ...ec2Tools,
+  ...ecsTools,
+  ...rdsTools,
+  ...cloudwatchTools,
+  ...logsTools,
+  ...costTools,
+];

@@ -28,6 +28,8 @@ export interface Rule {
   service?: string;
   operation?: string;
   region?: string;
+  /** An operation left alone. */
+  unless?: { operation: string };
   /** How many requests the fault is applied to; no limit when absent. */
   times?: number;
   /** How many matching requests are left alone first. */
@@ -47,6 +49,8 @@ export interface FaultProxy {
   readonly accountId: string;
   /** Adds a rule after those already there. The first that matches and is not used up wins. */
   rule(rule: Rule): RuleHandle;
+  /** As `rule`, but it wins over all that are there. */
+  ruleFirst(rule: Rule): RuleHandle;
   clearRules(): void;
   /** The wire log, oldest first. */
   readonly requests: readonly ProxyRequest[];
@@ -114,7 +118,8 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     url: `http://127.0.0.1:${port}`,
     accountId,
     requests,
-    rule: (rule) => rules.add(rule),
+    rule: (rule) => rules.add(rule, "last"),
+    ruleFirst: (rule) => rules.add(rule, "first"),
     clearRules: () => rules.clear(),
     clearRequests() {
       requests.length = 0;
@@ -146,9 +151,10 @@ function logEntry(incoming: http.IncomingMessage, body: Buffer): ProxyRequest {
 class RuleBook {
   #entries: { rule: Rule; seen: number; hits: number }[] = [];
 
-  add(rule: Rule): RuleHandle {
+  add(rule: Rule, place: "first" | "last"): RuleHandle {
     const entry = { rule, seen: 0, hits: 0 };
-    this.#entries.push(entry);
+    if (place === "first") this.#entries.unshift(entry);
+    else this.#entries.push(entry);
     return {
       get hits() {
         return entry.hits;
@@ -178,6 +184,7 @@ class RuleBook {
 }
 
 function matches(rule: Rule, request: AwsRequest): boolean {
+  if (rule.unless?.operation === request.operation) return false;
   return (["service", "operation", "region"] as const).every(
     (field) => rule[field] === undefined || rule[field] === request[field],
   );

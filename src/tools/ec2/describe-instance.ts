@@ -3,7 +3,8 @@ import * as z from "zod";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { partialError } from "../shared/listing.ts";
 import { PartialError, region } from "../shared/schemas.ts";
-import { findInstance, InstanceId, instanceSubject, nameOf, State, sdk, shownTags, stateOf } from "./instance.ts";
+import { shownTags } from "../shared/tags.ts";
+import { findInstance, InstanceId, instanceSubject, nameOf, State, sdk, stateOf } from "./instance.ts";
 
 const VolumeDetail = z.object({
   volume_id: z.string(),
@@ -66,6 +67,7 @@ export const describeInstance = defineTool({
     { action: "ec2:DescribeVolumes" },
   ],
   input: z.strictObject({ instance_id: InstanceId, region }),
+  example: { instance_id: "i-0123456789abcdef0" },
   output,
   subject: instanceSubject,
   async handler(given, context) {

@@ -1,10 +1,10 @@
-import type { Instance, Reservation, Tag } from "@aws-sdk/client-ec2";
+import type { Instance, Reservation } from "@aws-sdk/client-ec2";
 import * as z from "zod";
 import type { Resource, ResourceRef } from "../../core/call.ts";
 import { ToolError } from "../../core/errors.ts";
 import { once } from "../../core/once.ts";
-import { cleanText } from "../../core/text.ts";
 import type { ReadContext, RegionOf } from "../../core/tool.ts";
+import { tagsOf } from "../shared/tags.ts";
 
 /** Loaded at the first call and remembered: `import()` alone would look the module up anew each time. */
 export const sdk = once(() => import("./sdk.ts"));
@@ -15,23 +15,6 @@ export const State = z.enum(STATES);
 export const InstanceId = z
   .string()
   .regex(/^i-([0-9a-f]{8}|[0-9a-f]{17})$/, "not an instance id such as i-0123456789abcdef0");
-
-/** Tags as a plain object; AWS allows no duplicate keys. */
-function tagsOf(tags: readonly Tag[] | undefined): Record<string, string> {
-  return Object.fromEntries((tags ?? []).flatMap(({ Key, Value }) => (Key === undefined ? [] : [[Key, Value ?? ""]])));
-}
-
-/**
- * Tags as a reader may see them. A key that hid invisible characters says so: stripped, it could pass for, and replace,
- * the tag it imitates.
- */
-export function shownTags(tags: readonly Tag[] | undefined): Record<string, string> {
-  const entries = Object.entries(tagsOf(tags)).map(([key, value]) => {
-    const clean = cleanText(key, 128);
-    return [clean === key ? key : `${clean} (had invisible characters)`, value] as const;
-  });
-  return Object.fromEntries(entries);
-}
 
 export function nameOf(instance: Instance): string | undefined {
   return tagsOf(instance.Tags).Name || undefined;

@@ -1,11 +1,13 @@
 import type { Filter, Instance } from "@aws-sdk/client-ec2";
 import * as z from "zod";
 import { cleanText } from "../../core/text.ts";
-import { defineTool, type RegionOf } from "../../core/tool.ts";
+import { defineTool } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
-import { listRegions } from "../shared/listing.ts";
-import { cursor, limit, listOutput, Region, TagFilter } from "../shared/schemas.ts";
-import { InstanceId, instancesOf, STATES, State, sdk, shownTags, stateOf } from "./instance.ts";
+import { listRegions, listReply } from "../shared/listing.ts";
+import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
+import { cursor, limit, listOutput, TagFilter } from "../shared/schemas.ts";
+import { rowTags, shownTags } from "../shared/tags.ts";
+import { InstanceId, instancesOf, STATES, State, sdk, stateOf } from "./instance.ts";
 
 /** Of one request to EC2: about 400 KB of XML, which takes some 30 ms to parse, during which nothing else runs. */
 export const PAGE_SIZE = 100;
@@ -14,8 +16,7 @@ export const PAGE_SIZE = 100;
 const MAX_FILTER_VALUES = 200;
 
 const fields = z.strictObject({
-  region: Region.optional(),
-  regions: z.array(Region).min(1).max(20).optional().describe("Several regions at once; default: the server's region"),
+  ...regionFields,
   states: z.array(State).min(1).max(STATES.length).optional(),
   tags: TagFilter.optional().describe('Tag key → value or values, e.g. {"env":"prod"}; "*" matches any text'),
   types: z
@@ -72,17 +73,18 @@ export const listInstances = defineTool({
   iam: [{ action: "ec2:DescribeInstances" }],
   input,
   output: listOutput(Summary, Item),
-  subject: (given, regionOf) => regionsOf(given, regionOf).map((region) => ({ type: "ec2:instance", id: "*", region })),
+  example: { tags: { env: "prod" }, states: ["running"], regions: ["us-east-1", "eu-west-1"] },
+  subject: everyOne("ec2:instance"),
   async handler(given, { aws }) {
     const { DescribeInstancesCommand, EC2Client } = await sdk();
     const regions = regionsOf(given, aws.regionOf);
     const filters = filtersOf(given);
-    const listing = await listRegions<{ instance: Instance; region: string }>({
+    const listing = await listRegions<Instance, z.input<typeof Item>>({
       question: questionHash("ec2_list_instances", { ...given, regions }),
       regions,
       limit: given.limit,
       cursor: given.cursor,
-      countBy: ({ instance }) => stateOf(instance),
+      countBy: stateOf,
       fetchPage: async (region, token) => {
         const answer = await aws.client(EC2Client, region).send(
           new DescribeInstancesCommand({
@@ -91,31 +93,14 @@ export const listInstances = defineTool({
             ...(token && { NextToken: token }),
           }),
         );
-        const items = instancesOf(answer.Reservations).map((instance) => ({ instance, region }));
-        return { items, nextToken: answer.NextToken || undefined };
+        return { items: instancesOf(answer.Reservations), nextToken: answer.NextToken || undefined };
       },
+      rows: (found) => found.map(({ item, region }) => itemOf(item, region)),
     });
-    return {
-      summary: {
-        matched: listing.counts.total,
-        by_state: listing.counts.by,
-        counts_complete: listing.counts.complete,
-      },
-      items: listing.items.map(({ instance, region }) => itemOf(instance, region)),
-      returned: listing.items.length,
-      truncated: listing.truncated,
-      ...(listing.nextCursor && { next_cursor: listing.nextCursor }),
-      as_of: new Date().toISOString(),
-      regions,
-      ...(listing.errors.length > 0 && { errors: listing.errors }),
-    };
+    const { total, by, complete } = listing.counts;
+    return listReply({ matched: total, by_state: by, counts_complete: complete }, listing);
   },
 });
-
-function regionsOf(given: Input, regionOf: RegionOf): string[] {
-  const named = [...(given.region ? [given.region] : []), ...(given.regions ?? [])];
-  return named.length > 0 ? [...new Set(named)] : [regionOf(undefined)];
-}
 
 function filtersOf(given: Input): Filter[] {
   const filters: Filter[] = [];
@@ -135,22 +120,11 @@ function escapeWildcards(text: string): string {
   return text.replace(/[\\*?]/g, "\\$&");
 }
 
-// What one item may cost a reader. The rest of an instance is one ec2_describe_instance away.
+/** What a name may cost a reader; the rest of an instance is one ec2_describe_instance away. */
 const MAX_NAME = 64;
-const MAX_TAG_VALUE = 64;
-const MAX_TAGS_TEXT = 160;
 
 function itemOf(instance: Instance, region: string): z.input<typeof Item> {
   const { Name, ...tags } = shownTags(instance.Tags);
-  const own = Object.entries(tags).filter(([key]) => !key.startsWith("aws:"));
-  const shown: [string, string][] = [];
-  let room = MAX_TAGS_TEXT;
-  for (const [key, value] of own) {
-    const short = cleanText(value, MAX_TAG_VALUE);
-    room -= JSON.stringify({ [key]: short }).length;
-    if (room < 0) break;
-    shown.push([key, short]);
-  }
   return {
     instance_id: instance.InstanceId ?? "",
     ...(Name && { name: cleanText(Name, MAX_NAME) }),
@@ -162,7 +136,6 @@ function itemOf(instance: Instance, region: string): z.input<typeof Item> {
     ...(instance.PublicIpAddress && { public_ip: instance.PublicIpAddress }),
     ...(instance.VpcId && { vpc_id: instance.VpcId }),
     ...(instance.LaunchTime && { launched: instance.LaunchTime.toISOString() }),
-    ...(shown.length > 0 && { tags: Object.fromEntries(shown) }),
-    ...(own.length > shown.length && { tags_omitted: own.length - shown.length }),
+    ...rowTags(tags),
   };
 }

@@ -22,6 +22,7 @@ export const startInstance = defineTool({
     wait: z.boolean().default(false).describe("Wait until it is running (up to 5 minutes)"),
   }),
   output: StateChange,
+  example: { instance_id: "i-0123456789abcdef0", wait: true },
   deadlineS: (given) => (given.wait ? WAIT_S + 30 : undefined),
   waits: (given) => given.wait,
   dryRun: (given) => given.dry_run,

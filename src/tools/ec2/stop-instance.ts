@@ -29,6 +29,7 @@ export const stopInstance = defineTool({
       message: "force and hibernate exclude each other",
     }),
   output: StateChange,
+  example: { instance_id: "i-0123456789abcdef0", wait: true },
   deadlineS: (given) => (given.wait ? WAIT_S + 30 : undefined),
   waits: (given) => given.wait,
   dryRun: (given) => given.dry_run,

@@ -42,22 +42,34 @@ const never = () => false;
 function list(
   from: Service,
   regions: readonly Region[],
-  options: { limit?: number; cursor?: string | undefined; maxScan?: number; maxScanMs?: number } = {},
+  options: {
+    limit?: number;
+    cursor?: string | undefined;
+    maxScan?: number;
+    maxScanMs?: number;
+    maxPageBytes?: number;
+  } = {},
 ): Promise<Listing<string>> {
-  return listRegions<string>({
+  const { limit, cursor, ...bounds } = options;
+  return listRegions<string, string>({
     question,
     regions: names(regions),
-    limit: options.limit ?? 20,
-    cursor: options.cursor,
+    limit: limit ?? 20,
+    cursor,
     fetchPage: from.fetchPage,
     countBy: (item) => (item.endsWith("0") ? "round" : "other"),
-    ...(options.maxScan !== undefined && { maxScan: options.maxScan }),
-    ...(options.maxScanMs !== undefined && { maxScanMs: options.maxScanMs }),
+    rows: (items) => items.map(({ item }) => item),
+    ...bounds,
   });
 }
 
 /** Follows the cursors to the end, trying a failed page again, as an agent would. */
-async function listAll(from: Service, regions: readonly Region[], limits: readonly number[], maxScan?: number) {
+async function listAll(
+  from: Service,
+  regions: readonly Region[],
+  limits: readonly number[],
+  bounds: { maxScan?: number; maxPageBytes?: number } = {},
+) {
   const pages: Listing<string>[] = [];
   let cursor: string | undefined;
   for (let round = 0; ; round += 1) {
@@ -65,7 +77,7 @@ async function listAll(from: Service, regions: readonly Region[], limits: readon
     const limit = limits[round % limits.length] ?? 20;
     let page: Listing<string>;
     try {
-      page = await list(from, regions, { limit, cursor, ...(maxScan !== undefined && { maxScan }) });
+      page = await list(from, regions, { limit, cursor, ...bounds });
     } catch (error) {
       assert.ok(error instanceof ToolError && error.kind === "throttled");
       continue;
@@ -113,7 +125,7 @@ describe("listRegions, for any split into pages", () => {
   test("loses and doubles nothing when the counting scan stops early", async () => {
     await fc.assert(
       fc.asyncProperty(fleets, limits, fc.integer({ min: 1, max: 30 }), async (regions, sizes, maxScan) => {
-        const { pages, items } = await listAll(service(regions, never), regions, sizes, maxScan);
+        const { pages, items } = await listAll(service(regions, never), regions, sizes, { maxScan });
         assert.deepEqual(items, flat(regions));
         const counts = pages[0]?.counts;
         assert.ok(counts && counts.total <= items.length);
@@ -138,6 +150,19 @@ describe("listRegions, for any split into pages", () => {
         const present = regions.filter((region) => !absent.includes(region));
         assert.deepEqual(items, flat(present));
         if (reported.length > 0) assert.equal(first.counts.complete, false);
+      }),
+    );
+  });
+
+  test("loses and doubles nothing when a page is cut to its size in bytes", async () => {
+    await fc.assert(
+      fc.asyncProperty(fleets, limits, fc.integer({ min: 1, max: 40 }), async (regions, sizes, maxPageBytes) => {
+        const { pages, items } = await listAll(service(regions, never), regions, sizes, { maxPageBytes });
+        assert.deepEqual(items, flat(regions));
+        for (const page of pages) {
+          const bytes = page.items.reduce((sum, item) => sum + JSON.stringify(item).length, 0);
+          assert.ok(page.items.length <= 1 || bytes <= maxPageBytes);
+        }
       }),
     );
   });
@@ -221,6 +246,44 @@ describe("a region that fails", () => {
         region === "region-0" ? Promise.reject(thrown) : Promise.resolve({ items: ["1:0"], nextToken: undefined });
       await assert.rejects(list({ fetches: [], fetchPage }, three), thrown);
     }
+  });
+});
+
+describe("rows", () => {
+  const regions: Region[] = [[["0:0", "0:1", "0:2"]], [["1:0"]]];
+  const request = {
+    question,
+    regions: names(regions),
+    limit: 3,
+    cursor: undefined,
+    fetchPage: service(regions, never).fetchPage,
+    countBy: () => "all",
+  };
+
+  test("are made of the items of the page alone, with their regions, all at once", async () => {
+    const asked: unknown[] = [];
+    await listRegions<string, string>({
+      ...request,
+      rows: async (items) => {
+        asked.push(items);
+        return items.map(({ item }) => item);
+      },
+    });
+    assert.deepEqual(asked, [["0:0", "0:1", "0:2"].map((item) => ({ item, region: "region-0" }))]);
+  });
+
+  test("of what has gone are left out, and what could not be found out is reported", async () => {
+    const listing = await listRegions<string, string>({
+      ...request,
+      rows: (items, report) => {
+        report("region-0", throttled("region-0"));
+        return items.map(({ item }) => (item === "0:1" ? undefined : item));
+      },
+    });
+    assert.deepEqual([listing.items, listing.truncated], [["0:0", "0:2"], true]);
+    assert.deepEqual(listing.errors, [
+      { region: "region-0", kind: "throttled", message: "region-0 is limiting requests." },
+    ]);
   });
 });
 

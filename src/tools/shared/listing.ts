@@ -8,7 +8,16 @@ export interface ServicePage<T> {
   nextToken: string | undefined;
 }
 
-export interface ListRequest<T> {
+/** An item of a page, with the region it was found in. */
+export interface Found<T> {
+  item: T;
+  region: string;
+}
+
+/** Says that a region could not tell everything about the rows that are shown. */
+export type Report = (region: string, thrown: unknown) => void;
+
+export interface ListRequest<T, R> {
   /** From `questionHash`. */
   question: string;
   regions: readonly string[];
@@ -17,13 +26,20 @@ export interface ListRequest<T> {
   fetchPage: (region: string, token: string | undefined) => Promise<ServicePage<T>>;
   /** The group an item is counted in, e.g. its state. */
   countBy: (item: T) => string;
+  /**
+   * What a reader is shown of the items of one page; may look details up, for these alone. Undefined leaves out what has
+   * gone meanwhile. What it cannot find out it reports, instead of failing the page.
+   */
+  rows: (items: readonly Found<T>[], report: Report) => (R | undefined)[] | Promise<(R | undefined)[]>;
   /** Bounds of the counting scan; the defaults are the house's. */
   maxScan?: number;
   maxScanMs?: number;
+  maxPageBytes?: number;
 }
 
-export interface Listing<T> {
-  items: T[];
+export interface Listing<R> {
+  regions: readonly string[];
+  items: R[];
   counts: Counts;
   truncated: boolean;
   nextCursor: string | undefined;
@@ -41,6 +57,8 @@ interface Scan<T> {
 
 const MAX_SCAN = 2_000;
 const MAX_SCAN_MS = 5_000;
+/** Of the rows of one page as JSON: some 15,000 tokens. What does not fit is the start of the next page. */
+const MAX_PAGE_BYTES = 60_000;
 
 /**
  * Pages by item over several regions. The first page scans ahead to count (bounded, then `complete: false`); later pages
@@ -50,7 +68,7 @@ const MAX_SCAN_MS = 5_000;
  * listing (it does not hold up the others); every later failure is where the next page starts. A page that has nothing
  * but failures fails with the first of them, and the same cursor can be tried again.
  */
-export async function listRegions<T>(request: ListRequest<T>): Promise<Listing<T>> {
+export async function listRegions<T, R>(request: ListRequest<T, R>): Promise<Listing<R>> {
   const resumed = request.cursor === undefined ? undefined : decodeCursor(request.question, request.cursor);
   const budget = { left: request.maxScan ?? MAX_SCAN, until: performance.now() + (request.maxScanMs ?? MAX_SCAN_MS) };
   const scans = resumed ? await scanInOrder(request, resumed, budget) : await scanAll(request, budget);
@@ -59,22 +77,44 @@ export async function listRegions<T>(request: ListRequest<T>): Promise<Listing<T
     throw resumed?.at.token !== undefined ? staleCursor(failures[0].thrown) : failures[0].thrown;
   }
 
+  const errors = failures.map((failure) => failure.report);
+  const report: Report = (region, thrown) => void errors.push(partialError(region, thrown));
   const page = cut(scans, request.limit);
+  const found = page.entries.map(({ item, at }) => ({ item, region: request.regions[at.region] ?? "" }));
+  const rows = await request.rows(found, report);
+  const fitting = countFitting(rows, request.maxPageBytes ?? MAX_PAGE_BYTES);
+  const next = page.entries[fitting]?.at ?? page.next;
   const counts = resumed?.counts ?? count(request, scans);
   const skip = resumed?.skip ?? scans.flatMap((scan) => (scan.failure && !scan.stoppedAt ? scan.region : []));
   return {
-    items: page.items,
+    regions: request.regions,
+    items: rows.slice(0, fitting).filter((row) => row !== undefined),
     counts,
-    truncated: page.next !== undefined,
-    nextCursor: page.next && encodeCursor(request.question, { at: page.next, counts, skip }),
-    errors: failures.map((failure) => failure.report),
+    truncated: next !== undefined,
+    nextCursor: next && encodeCursor(request.question, { at: next, counts, skip }),
+    errors,
   };
 }
 
+/** The frame of every list reply around a listing. */
+export function listReply<S extends object, R>(summary: S, listing: Listing<R>) {
+  return {
+    summary,
+    items: listing.items,
+    returned: listing.items.length,
+    truncated: listing.truncated,
+    ...(listing.nextCursor && { next_cursor: listing.nextCursor }),
+    as_of: new Date().toISOString(),
+    regions: [...listing.regions],
+    ...(listing.errors.length > 0 && { errors: listing.errors }),
+  };
+}
+
+type Fetch<T> = Pick<ListRequest<T, unknown>, "regions" | "limit" | "fetchPage" | "countBy">;
 type Budget = { left: number; until: number };
 
 /** First page: every region at once, as far as the budget goes. */
-function scanAll<T>(request: ListRequest<T>, budget: Budget): Promise<Scan<T>[]> {
+function scanAll<T>(request: Fetch<T>, budget: Budget): Promise<Scan<T>[]> {
   const enough = () => budget.left <= 0 || performance.now() > budget.until;
   return Promise.all(
     request.regions.map((_, region) => scanRegion(request, { region, offset: 0 }, budget, enough, false)),
@@ -82,7 +122,7 @@ function scanAll<T>(request: ListRequest<T>, budget: Budget): Promise<Scan<T>[]>
 }
 
 /** Later pages: region after region, until the page is full, the time is up, or one fails. */
-async function scanInOrder<T>(request: ListRequest<T>, from: Resume, budget: Budget): Promise<Scan<T>[]> {
+async function scanInOrder<T>(request: Fetch<T>, from: Resume, budget: Budget): Promise<Scan<T>[]> {
   const scans: Scan<T>[] = [];
   // One more than the page holds tells whether there is another page.
   let needed = request.limit + 1;
@@ -100,7 +140,7 @@ async function scanInOrder<T>(request: ListRequest<T>, from: Resume, budget: Bud
 
 /** @param returns whether a later page comes back to a region that failed before it gave anything */
 async function scanRegion<T>(
-  request: ListRequest<T>,
+  request: Fetch<T>,
   start: Position,
   budget: Budget,
   enough: (found: number) => boolean,
@@ -134,19 +174,29 @@ function position(region: number, token: string | undefined, offset: number): Po
 }
 
 /** Takes the page, in the order of the regions; nothing behind an unfinished region is returned before it. */
-function cut<T>(scans: readonly Scan<T>[], limit: number): { items: T[]; next: Position | undefined } {
-  const items: T[] = [];
+function cut<T>(scans: readonly Scan<T>[], limit: number): { entries: Scan<T>["found"]; next: Position | undefined } {
+  const entries: Scan<T>["found"] = [];
   for (const scan of scans) {
-    for (const { item, at } of scan.found) {
-      if (items.length === limit) return { items, next: at };
-      items.push(item);
+    for (const entry of scan.found) {
+      if (entries.length === limit) return { entries, next: entry.at };
+      entries.push(entry);
     }
-    if (scan.stoppedAt) return { items, next: scan.stoppedAt };
+    if (scan.stoppedAt) return { entries, next: scan.stoppedAt };
   }
-  return { items, next: undefined };
+  return { entries, next: undefined };
 }
 
-function count<T>(request: ListRequest<T>, scans: readonly Scan<T>[]): Counts {
+/** How many rows fit; one always does, or the listing could not go on. */
+function countFitting(rows: readonly unknown[], maxBytes: number): number {
+  let bytes = 0;
+  for (const [index, row] of rows.entries()) {
+    bytes += row === undefined ? 0 : Buffer.byteLength(JSON.stringify(row));
+    if (bytes > maxBytes && index > 0) return index;
+  }
+  return rows.length;
+}
+
+function count<T>(request: Fetch<T>, scans: readonly Scan<T>[]): Counts {
   const by: Record<string, number> = {};
   let total = 0;
   for (const { item } of scans.flatMap((scan) => scan.found)) {

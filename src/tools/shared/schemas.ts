@@ -5,6 +5,7 @@ import { REGION_NAME } from "../../core/region.ts";
 
 export const Region = z.string().regex(REGION_NAME, "not an AWS region such as us-east-1").max(32);
 
+/** Of tools that look at one region. */
 export const region = Region.optional().describe("AWS region; default: the server's");
 
 export const limit = z.int().min(1).max(200).default(20);

@@ -1,0 +1,3 @@
+import type { WrongArguments } from "../../../test/support/wrong.ts";
+
+export const costWrong: Record<string, WrongArguments> = {};

@@ -1,0 +1,4 @@
+import type { Tool } from "../../core/tool.ts";
+
+/** In the order a client lists them. */
+export const ecsTools: readonly Tool[] = [];

@@ -1,0 +1,10 @@
+/** What one tool is tried with. */
+export interface ToolStage {
+  /** Calls that succeed one after the other and together use every AWS action the tool declares; the first is plain. */
+  calls: [Record<string, unknown>, ...Record<string, unknown>[]];
+  /** A call about something that does not exist; absent where nothing can be missing. */
+  missing?: Record<string, unknown>;
+}
+
+/** By tool name. */
+export type Stage = Record<string, ToolStage>;
