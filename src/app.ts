@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ownResources } from "./access/own-resources.ts";
 import { createPolicyEngine, explainDecision, type SitePolicies } from "./access/policy.ts";
 import { mayReach } from "./access/reach.ts";
 import { openTrail, type Trail } from "./audit/trail.ts";
@@ -9,16 +10,19 @@ import { AwsIdentity } from "./aws/identity.ts";
 import { createCallHandler } from "./call/handle-call.ts";
 import { Limits } from "./call/limits.ts";
 import type { Policy } from "./call/parts.ts";
-import { ConfigError, type Settings, stateDir } from "./config.ts";
+import { ConfigError, configured, type Settings, stateDir } from "./config.ts";
 import type { AuditEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
 import type { Log } from "./core/log.ts";
 import { once } from "./core/once.ts";
 import { effectsOf, raisedAction, type Tool } from "./core/tool.ts";
+import { createPrompts } from "./mcp/prompts.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
 import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
 import { catalog } from "./tools/catalog.ts";
+import { prompts, promptText } from "./tools/prompts.ts";
+import { chooseTools } from "./tools/toolsets.ts";
 import { version } from "./version.ts";
 
 /** The server without its transport. */
@@ -65,6 +69,8 @@ const RECORDING_MS = 5_000;
 export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport: "stdio" | "http"): App {
   const log = createLog(settings.log_level);
   const dir = stateDir(settings, env);
+  const isOwn = configured("own_resources: ", () => ownResources(settings.own_resources));
+  const tools = configured("", () => chooseTools(catalog, settings));
   const trail = openState(dir, log);
   const sitePolicies = readPolicies(settings.policy_files);
   const policy = once(() => loadPolicy(sitePolicies, log));
@@ -92,12 +98,13 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
   let closing = false;
 
   const handleCall = createCallHandler({
-    catalog,
+    catalog: tools,
     policy,
     limits,
     log,
     audit: trail,
     redact: trail.redact,
+    isOwn,
     shutdown: shutdown.signal,
     options: {
       confirm: settings.confirm,
@@ -113,7 +120,12 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
   const createServer = createServerFactory({
     version,
     handleCall,
-    toolList: createToolList(catalog, mayList),
+    toolList: createToolList(tools, mayList),
+    prompts: createPrompts(
+      prompts,
+      async (principal) => new Set(tools.filter(await mayList(principal)).map(({ name }) => name)),
+      promptText,
+    ),
     log,
     // New with every process: a confirmation asked before a restart has to be asked again.
     stateKey: randomBytes(32),
@@ -129,8 +141,19 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
     log,
     async start() {
       if (sitePolicies.length > 0) await policy();
-      const { role, confirm, policy_files, max_calls, drain_s } = settings;
-      const detail = { version, role, confirm, policy_files, max_calls, drain_s, node: process.version };
+      const { role, confirm, policy_files, own_resources, max_calls, drain_s } = settings;
+      const served = tools.length === catalog.length ? "all" : tools.map(({ name }) => name);
+      const detail = {
+        version,
+        role,
+        confirm,
+        policy_files,
+        own_resources,
+        tools: served,
+        max_calls,
+        drain_s,
+        node: process.version,
+      };
       app.recordServerEvent({ event: "server", operation: "start", result: "success", detail });
       log.info({ version, transport, role, confirm, policy_files, state_dir: dir }, "started");
     },
@@ -167,25 +190,21 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
 
 /** A server that cannot keep its trail does not start. */
 function openState(dir: string, log: Log): Trail {
-  try {
+  return configured(`Cannot open the audit trail in ${dir}: `, () => {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     return openTrail({ dir, log });
-  } catch (error) {
-    throw new ConfigError(`Cannot open the audit trail in ${dir}: ${error instanceof Error ? error.message : error}`);
-  }
+  });
 }
 
 function readPolicies(files: readonly string[]): SitePolicies[] {
   return files.map((file) => {
-    try {
-      return { file, text: readFileSync(file, "utf8") };
-    } catch (error) {
-      throw new ConfigError(`Cannot read the policy file ${file}: ${error instanceof Error ? error.message : error}`);
-    }
+    const text = configured(`Cannot read the policy file ${file}: `, () => readFileSync(file, "utf8"));
+    return { file, text };
   });
 }
 
 async function loadPolicy(sitePolicies: readonly SitePolicies[], log: Log): Promise<Policy> {
+  // All of them, whichever are served: a site's policies may speak of any.
   const tools = catalog.flatMap((tool) =>
     effectsOf(tool).map((effect) => ({
       name: effect === tool.effect ? tool.name : raisedAction(tool.name, effect),

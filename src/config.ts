@@ -11,6 +11,18 @@ export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
+/**
+ * The result of work that depends on what somebody configured.
+ * @throws ConfigError with the work's own message behind `what`
+ */
+export function configured<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new ConfigError(`${what}${error instanceof Error ? error.message : error}`);
+  }
+}
+
 const list = z.preprocess(
   (value) =>
     typeof value === "string"
@@ -41,6 +53,9 @@ export const Settings = z.strictObject({
     .default("always")
     .describe("When a person is asked: always where policy wants it, only for destructive tools, or never"),
   policy_files: list.default([]).describe("Cedar policies of the site, added to the built-in ones; each needs an @id"),
+  toolsets: list.default([]).describe("Groups of tools to serve, e.g. ec2,ecs; none given here or below: every tool"),
+  tools: list.default([]).describe("Single tools to serve, besides the toolsets"),
+  exclude_tools: list.default([]).describe("Tools never to serve, whatever the two above say"),
   state_dir: z
     .string()
     .min(1)
@@ -62,6 +77,9 @@ export const Settings = z.strictObject({
   max_waits: int(1, 10_000).default(20).describe("Calls with wait at once, counted apart"),
   deadline_s: int(1, 3_600).default(30).describe("Seconds one call may take, unless its tool declares more"),
   drain_s: int(0, 600).default(20).describe("Seconds running calls get to finish on shutdown"),
+  own_resources: list
+    .default([])
+    .describe("ARNs of what the server records into (audit store, log group, snapshots); no tool may touch them"),
   max_scale_factor: int(1, 1_000)
     .default(3)
     .describe("How many times its present size a service may be scaled to in one call"),

@@ -139,7 +139,16 @@ test("takes policies that are sound, from several files, and empty files", async
     engine.decide({
       principal,
       tool: "ec2_start_instance",
-      resource: { kind: "resource", type: "ec2:instance", id: "i-1", state: "stopped", ...place, region, tags },
+      resource: {
+        kind: "resource",
+        type: "ec2:instance",
+        id: "i-1",
+        state: "stopped",
+        own: false,
+        ...place,
+        region,
+        tags,
+      },
       dryRun: false,
     });
   assert.deepEqual(start({}), { verdict: "run", reason: "permitted", policies: ["good"] });
@@ -172,7 +181,7 @@ test("tool names cannot break out of the schema", async () => {
   const injection = `x" in ["read"] appliesTo { principal: User, resource: Scope, context: Facts }; action "y`;
   const engine = await createPolicyEngine({ tools: [{ name: injection, effect: "destructive" }] });
   const principal = { id: "v", roles: ["viewer"], via: "os_user" } as const;
-  const resource = { kind: "scope", account: "1", region: "r" } as const;
+  const resource = { kind: "scope", account: "1", region: "r", type: "ec2:instance", own: false } as const;
   for (const tool of [injection, "x", "y"]) {
     assert.equal(engine.decide({ principal, tool, resource, dryRun: false }).verdict, "deny");
     assert.equal(engine.mayEverUse(principal, tool), false);

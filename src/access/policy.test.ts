@@ -21,7 +21,13 @@ const TOOLS = [
 ] as const;
 const TOOL_OF = Object.fromEntries(TOOLS.map(({ name, effect }) => [effect, name])) as Record<Effect, string>;
 
-const SCOPE: PolicyResource = { kind: "scope", account: "111122223333", region: "eu-west-1" };
+const SCOPE: PolicyResource = {
+  kind: "scope",
+  account: "111122223333",
+  region: "eu-west-1",
+  type: "ec2:instance",
+  own: false,
+};
 
 function instance(tags: Record<string, string> = {}, id = "i-1"): Extract<PolicyResource, { kind: "resource" }> {
   return {
@@ -30,6 +36,7 @@ function instance(tags: Record<string, string> = {}, id = "i-1"): Extract<Policy
     id,
     account: "111122223333",
     region: "eu-west-1",
+    own: false,
     state: "running",
     tags,
   };
@@ -105,6 +112,23 @@ test("nobody changes what is tagged mcp:self, whatever the tag's value", () => {
     }
   }
   assert.equal(builtIn.decide(question(["admin"], "write", instance({ "mcp:selfish": "" }))).verdict, "run");
+});
+
+test("nobody changes what the server records into, and nobody reads its log", () => {
+  for (const role of ROLES) {
+    for (const effect of ["write", "destructive", "deploy"] as const) {
+      const decision = builtIn.decide(question([role], effect, { ...instance(), own: true }));
+      assert.deepEqual([decision.verdict, decision.policies], ["deny", ["own-resources"]]);
+    }
+    const read = (type: string, own: boolean): Decision =>
+      builtIn.decide(question([role], "read", { ...SCOPE, type, own }));
+    // Asked twice: a remembered answer about another log must not serve for this one.
+    for (const _ of [1, 2]) {
+      assert.equal(read("logs:log-group", false).verdict, "run");
+      assert.deepEqual(read("logs:log-group", true).policies, ["own-log"]);
+      assert.equal(read("rds:db", true).verdict, "run", "that the audit database exists is no secret");
+    }
+  }
 });
 
 test("a forbid beats every permit, and is named", async () => {

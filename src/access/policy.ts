@@ -8,13 +8,14 @@ export type { PolicyTool, SitePolicies };
 
 /** What a call is about: for a read the place it looks at, for any other tool the resource as looked up. */
 export type PolicyResource =
-  | { kind: "scope"; account: string; region: string }
+  | { kind: "scope"; account: string; region: string; type: string; own: boolean }
   | {
       kind: "resource";
       type: string;
       id: string;
       account: string;
       region: string;
+      own: boolean;
       state: string;
       tags: Readonly<Record<string, string>>;
     };
@@ -122,8 +123,18 @@ export async function createPolicyEngine(options: {
   function decide(question: PolicyQuestion): Decision {
     const { principal, tool, resource, dryRun } = question;
     if (resource.kind !== "scope") return evaluateRounds(question);
-    const { account, region } = resource;
-    const key = JSON.stringify([principal.id, principal.via, principal.roles, tool, account, region, dryRun]);
+    const { account, region, type, own } = resource;
+    const key = JSON.stringify([
+      principal.id,
+      principal.via,
+      principal.roles,
+      tool,
+      account,
+      region,
+      type,
+      own,
+      dryRun,
+    ]);
     const known = decided.get(key);
     if (known) return known;
     if (decided.size >= REMEMBERED_DECISIONS) decided.clear();
@@ -246,10 +257,10 @@ function userEntity(principal: Principal): EntityJson {
 }
 
 function resourceEntity(resource: PolicyResource) {
-  const { account, region } = resource;
+  const { account, region, type, own } = resource;
   if (resource.kind === "scope") {
-    return { uid: { type: "Scope", id: `${account}/${region}` }, attrs: { account, region }, parents: [] };
+    return { uid: { type: "Scope", id: `${account}/${region}` }, attrs: { account, region, type, own }, parents: [] };
   }
-  const { type, id, state, tags } = resource;
-  return { uid: { type: "Resource", id }, attrs: { account, region, type, id, state }, parents: [], tags };
+  const { id, state, tags } = resource;
+  return { uid: { type: "Resource", id }, attrs: { account, region, type, id, state, own }, parents: [], tags };
 }

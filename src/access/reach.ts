@@ -12,6 +12,11 @@ const REACH: Readonly<Record<Role, readonly Effect[]>> = {
   admin: ["read", "write", "destructive", "deploy"],
 };
 
+/** What the built-in policies could let this role do. */
+export function reachOf(role: Role): readonly Effect[] {
+  return REACH[role];
+}
+
 /** Whether the built-in policies could let this principal use a tool of this effect. */
 export function mayReach(principal: Principal, effect: Effect): boolean {
   return principal.roles.some((role) => REACH[role].includes(effect));

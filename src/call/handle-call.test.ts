@@ -5,6 +5,7 @@ import { type FaultProxy, startFaultProxy } from "../../test/support/fault-proxy
 import { type Moto, startMoto } from "../../test/support/moto.ts";
 import { changes, launch, readRows, stateDirOf } from "../../test/support/scene.ts";
 import { temporaryHome } from "../../test/support/server.ts";
+import { ownResources } from "../access/own-resources.ts";
 import { createPolicyEngine, explainDecision } from "../access/policy.ts";
 import { openTrail, type Trail } from "../audit/trail.ts";
 import { AwsClients } from "../aws/clients.ts";
@@ -15,7 +16,7 @@ import { defineTool, type Tool } from "../core/tool.ts";
 import { catalog } from "../tools/catalog.ts";
 import { createCallHandler } from "./handle-call.ts";
 import { Limits } from "./limits.ts";
-import type { CallParts, CallReply, CallRequest } from "./parts.ts";
+import type { CallParts, CallReply, CallRequest, Policy } from "./parts.ts";
 
 // The real rooms put together as the server does it, for what no start option can bring about: site policies, a tool
 // with a defect, a moment between two steps.
@@ -40,6 +41,55 @@ const broken = defineTool({
     throw new TypeError(`cannot read password=${SECRET} of undefined`);
   },
 });
+
+/** What the made-up tools below are about. */
+const WHOLE = { type: "test:whole", id: "whole-1" };
+let wholeTags: Record<string, string> = {};
+
+/** Grows and shrinks something; with new code it is a deployment. */
+const grow = defineTool({
+  name: "test_grow",
+  title: "Grow a thing",
+  description: "Grows",
+  service: "test",
+  effect: "write",
+  raised: { to: ["deploy"], when: ({ code }) => (code === undefined ? undefined : "deploy") },
+  idempotent: true,
+  iam: [],
+  input: z.strictObject({ code: z.string().max(9).optional() }),
+  output: z.object({}),
+  example: {},
+  subject: (_given, regionOf) => ({ type: "test:part", id: "part-1", region: regionOf(undefined) }),
+  lookup: async (_given, subject) => ({
+    ...subject,
+    account: ACCOUNT,
+    tags: {},
+    state: "small",
+    name: undefined,
+    partOf: [{ ...WHOLE, tags: wholeTags }],
+    data: undefined,
+  }),
+  consequence: () => ({ action: "grow it", before: "small", after: "large" }),
+  handler: async () => ({}),
+});
+
+/** Reads logs, as the log tools do. */
+const readLog = defineTool({
+  name: "test_read_log",
+  title: "Read a log",
+  description: "Reads",
+  service: "test",
+  effect: "read",
+  idempotent: true,
+  iam: [],
+  input: z.strictObject({ groups: z.array(z.string()) }),
+  output: z.object({ lines: z.array(z.string()) }),
+  example: { groups: ["/app"] },
+  subject: ({ groups }, regionOf) => groups.map((id) => ({ type: "logs:log-group", id, region: regionOf(undefined) })),
+  handler: async ({ groups }) => ({ lines: groups.map((name) => name.repeat(1_000)) }),
+});
+
+const ACCOUNT = "123456789012";
 
 /** dave may change what belongs to his team, and look at nothing. */
 const SITE = `
@@ -72,8 +122,12 @@ before(async () => {
   });
   const write = (fields: object, message: string) => void logged.push(JSON.stringify({ ...fields, message }));
   const log: Log = { debug: write, info: write, warn: write, error: write };
-  const tools: Tool[] = [...catalog, broken];
-  const engine = await createPolicyEngine({ tools, sitePolicies: [{ file: "site.cedar", text: SITE }] });
+  const tools: Tool[] = [...catalog, broken, grow, readLog];
+  const deploy = { name: "test_grow:deploy", effect: "deploy" } as const;
+  const engine = await createPolicyEngine({
+    tools: [...tools, deploy],
+    sitePolicies: [{ file: "site.cedar", text: SITE }],
+  });
   trail = openTrail({ dir: stateDirOf(home), log });
   clients = new AwsClients({
     region: "us-east-1",
@@ -96,6 +150,7 @@ before(async () => {
     audit: trail,
     limits: new Limits({ maxCalls: 10, maxWaits: 10 }),
     redact: trail.redact,
+    isOwn: () => false,
     log,
     options: { confirm: "always", deadlineS: 30, site: { maxScaleFactor: 3, imageRepositories: [] } },
     shutdown: new AbortController().signal,
@@ -212,6 +267,84 @@ test("what needs a second person is refused, not run", async () => {
     assert.deepEqual(policies, ["second-person"]);
   }
   assert.deepEqual(changes(proxy, id), []);
+});
+
+test("arguments that make a call graver are decided, and confirmed, as what they are", async () => {
+  const handleCall = createCallHandler(parts);
+  const call = async (role: "operator" | "admin", args: object, site: Partial<CallRequest> = {}) => {
+    const principal: Principal = { id: role, roles: [role], via: "api_key" };
+    const reply = await handleCall(request("test_grow", args, { principal, canAsk: "input_required", ...site }));
+    const effects = (await readRows(home, reply.callId)).map((row) => row.body?.effect);
+    if (reply.kind === "question") return [...Object.keys(reply.question.form.properties), ...effects];
+    return [reply.kind === "result" && reply.isError ? refusalIn(reply).kind : "done", ...effects];
+  };
+  assert.deepEqual(await call("operator", {}), ["confirm", "write"]);
+  assert.deepEqual(await call("operator", { code: "new" }), ["denied", "deploy"]);
+  assert.deepEqual(await call("admin", {}), ["done", "write", "write"]);
+  assert.deepEqual(await call("admin", { code: "new" }), ["resource_id", "deploy"]);
+});
+
+test("the stricter of two decisions counts, whichever is asked first", async () => {
+  const decided = (verdicts: Record<string, "run" | "ask" | "deny">) => {
+    const decide: Policy["decide"] = ({ tool }) => ({
+      verdict: verdicts[tool] ?? "deny",
+      policies: [`about-${tool}`],
+      reason: "it is so",
+    });
+    const policy = async () => ({ mayEverUse: () => true, decide });
+    return createCallHandler({ ...parts, policy })(request("test_grow", { code: "new" }, { canAsk: "elicitation" }));
+  };
+  const both = ["about-test_grow", "about-test_grow:deploy"];
+  for (const [first, second, kind] of [
+    ["run", "run", "result"],
+    ["run", "ask", "question"],
+    ["ask", "run", "question"],
+  ] as const) {
+    const reply = await decided({ test_grow: first, "test_grow:deploy": second });
+    assert.equal(reply.kind, kind);
+    const [row] = await readRows(home, reply.callId);
+    assert.deepEqual([...((row?.body?.policies as string[]) ?? [])].sort(), both);
+  }
+  for (const [first, second] of [
+    ["deny", "run"],
+    ["run", "deny"],
+  ] as const) {
+    assert.equal(refusalIn(await decided({ test_grow: first, "test_grow:deploy": second })).kind, "denied");
+  }
+});
+
+test("what belongs to the server's own is as little anybody's to change", async () => {
+  const isOwn = ownResources([`arn:aws:test:us-east-1:${ACCOUNT}:whole/whole-1`]);
+  const refused = async (own: CallParts["isOwn"]) => {
+    const reply = await createCallHandler({ ...parts, isOwn: own })(request("test_grow", {}));
+    return reply.kind === "result" && reply.isError ? refusalIn(reply).policies : undefined;
+  };
+  assert.equal(await refused(() => false), undefined);
+  assert.deepEqual(await refused(isOwn), ["own-resources"]);
+  assert.deepEqual(await refused(({ type }) => type === "test:part"), ["own-resources"]);
+  wholeTags = { "mcp:self": "" };
+  assert.deepEqual(await refused(() => false), ["own-resources"]);
+  wholeTags = {};
+});
+
+test("the server's own log cannot be read, be it named first or last", async () => {
+  const isOwn = ownResources([`arn:aws:logs:us-east-1:${proxy.accountId}:log-group:/mcp/audit:*`]);
+  const handleCall = createCallHandler({ ...parts, isOwn });
+  const read = async (...groups: string[]) => {
+    const reply = await handleCall(request("test_read_log", { groups }));
+    return reply.kind === "result" && reply.isError ? refusalIn(reply).policies : "read";
+  };
+  assert.equal(await read("/app", "/mcp/audit2"), "read");
+  assert.deepEqual(await read("/mcp/audit"), ["own-log"]);
+  assert.deepEqual(await read("/mcp/audit", "/app"), ["own-log"]);
+  assert.deepEqual(await read("/app", "/web", "/mcp/audit"), ["own-log"]);
+});
+
+test("an answer that is too large is not sent, and recorded as refused", async () => {
+  const groups = Array.from({ length: 30 }, (_, index) => `/app/${index}`);
+  const reply = await createCallHandler(parts)(request("test_read_log", { groups }));
+  assert.equal(refusalIn(reply).kind, "invalid_input");
+  assert.equal((await readRows(home, reply.callId))[0]?.result, "invalid_input");
 });
 
 test("a call that is cancelled while its intent is written sends nothing, and says so", async () => {

@@ -16,7 +16,7 @@ import { Confirmations, cannotAsk, isWaived, type Question } from "./confirmatio
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
 import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision } from "./parts.ts";
-import { type CallResult, fail, succeed, summarise } from "./result.ts";
+import { type CallResult, fail, refuseIfTooLarge, succeed, summarise } from "./result.ts";
 import { validate } from "./validate.ts";
 
 export type HandleCall = (request: CallRequest) => Promise<CallReply>;
@@ -28,6 +28,9 @@ interface Run {
   session: AwsSession;
   deadline: CallSignal;
 }
+
+/** Marks what the server runs on, as `access/cedar/roles.ts` has it. */
+const SELF_TAG = "mcp:self";
 
 /** How a call that did not fail ends: with an answer, or with a question that has to be answered first. */
 type Ending = { output: object } | { question: Question };
@@ -88,8 +91,9 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const subjects = [tool.subject(input as never, context.aws.regionOf)].flat() as ResourceRef[];
     const region = [...new Set(subjects.map((subject) => subject.region))].join(",");
     for (const { type, id } of subjects.slice(0, 1)) remember(call, { type, id, region, account });
-    for (const { region } of subjects) {
-      const resource = { kind: "scope", account, region } as const;
+    for (const subject of subjects) {
+      const { type, region } = subject;
+      const resource = { kind: "scope", account, region, type, own: parts.isOwn({ ...subject, account }) } as const;
       const question = { principal, tool: tool.name, resource, dryRun: false };
       call.facts.policies = authoriseNoun(policy, tool, question, true).policies;
     }
@@ -109,7 +113,8 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const dryRun = tool.dryRun?.(input as never) ?? false;
     const effect = tool.raised?.when(input as never, resource) ?? tool.effect;
     call.facts.effect = effect;
-    const question = { principal, tool: tool.name, resource: { kind: "resource", ...resource }, dryRun } as const;
+    const subjectOfPolicy = { kind: "resource", ...resource, own: belongsToServer(resource) } as const;
+    const question = { principal, tool: tool.name, resource: subjectOfPolicy, dryRun } as const;
     let decision = authoriseNoun(policy, tool, question, mayRead);
     if (effect !== tool.effect) {
       const graver = { ...question, tool: raisedAction(tool.name, effect) };
@@ -126,6 +131,13 @@ export function createCallHandler(parts: CallParts): HandleCall {
     call.intended = true;
     session.allowChanges();
     return { output: await tool.handler(input as never, { ...context, resource }) };
+  }
+
+  /** It, or what it was made from; the tag on the thing itself is policy's to see. */
+  function belongsToServer({ partOf = [], ...resource }: Resource): boolean {
+    const { region, account } = resource;
+    const wholes = partOf.map((whole) => ({ region, account, ...whole }));
+    return [resource, ...wholes].some(parts.isOwn) || wholes.some(({ tags }) => tags !== undefined && SELF_TAG in tags);
   }
 
   function mayReadServiceOf(policy: Policy, principal: Principal, tool: Tool): boolean {
@@ -160,6 +172,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
 
   async function succeeded(call: Call, output: object): Promise<CallReply> {
     const result = succeed(output, parts.redact);
+    if (call.facts.effect === "read") refuseIfTooLarge(result);
     return answered(call, result, { result: "success", response: summarise(result.content) });
   }
 

@@ -39,8 +39,14 @@ export interface PolicyQuestion {
   principal: Principal;
   tool: string;
   resource:
-    | { kind: "scope"; account: string; region: string }
-    | ({ kind: "resource"; account: string; state: string; tags: Readonly<Record<string, string>> } & ResourceRef);
+    | { kind: "scope"; account: string; region: string; type: string; own: boolean }
+    | ({
+        kind: "resource";
+        account: string;
+        own: boolean;
+        state: string;
+        tags: Readonly<Record<string, string>>;
+      } & ResourceRef);
   dryRun: boolean;
 }
 
@@ -85,6 +91,8 @@ export interface CallParts {
   audit: AuditTrail;
   limits: Limits;
   redact: (value: unknown) => unknown;
+  /** Whether a thing is what the server runs on or records into. */
+  isOwn: (thing: ResourceRef & { account: string }) => boolean;
   log: Log;
   options: CallOptions;
   /** Fires when draining took too long and what still runs has to stop. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ToolError } from "../core/errors.ts";
-import { fail, succeed, summarise } from "./result.ts";
+import { fail, refuseIfTooLarge, succeed, summarise } from "./result.ts";
 
 const same = (value: unknown) => value;
 
@@ -27,12 +27,10 @@ test("replies and errors go through the redactor", () => {
 
 test("an error says its kind, whether to retry and when, what to do, and which policies decided; nothing else", () => {
   const error = new ToolError("denied", "no", { nextStep: "Stop.", retryAfterS: 3, policies: ["p"], detail: "inside" });
-  assert.deepEqual(fail(error, same), {
-    isError: true,
-    content: {
-      error: { kind: "denied", message: "no", retryable: false, retry_after_s: 3, next_step: "Stop.", policies: ["p"] },
-    },
-  });
+  const content = {
+    error: { kind: "denied", message: "no", retryable: false, retry_after_s: 3, next_step: "Stop.", policies: ["p"] },
+  };
+  assert.deepEqual(fail(error, same), { isError: true, content, text: JSON.stringify(content) });
 });
 
 test("what the trail keeps of a reply: counts, states and short texts, not the data", () => {
@@ -55,4 +53,10 @@ test("what the trail keeps of a reply: counts, states and short texts, not the d
     errors: [{ region: "eu-west-1" }],
   });
   assert.ok(String(message).length <= 201);
+});
+
+test("an answer nobody could read is refused, with the way to a smaller one", () => {
+  const items = (count: number) => succeed({ items: Array.from({ length: count }, () => "é".repeat(500)) }, same);
+  refuseIfTooLarge(items(99));
+  assert.throws(() => refuseIfTooLarge(items(100)), { kind: "invalid_input", message: /100 KB/, nextStep: /narrower/ });
 });

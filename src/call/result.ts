@@ -1,9 +1,11 @@
-import type { ToolError } from "../core/errors.ts";
+import { ToolError } from "../core/errors.ts";
 import { cleanText } from "../core/text.ts";
 
 /** What goes back to the client: an object, which `mcp/` sends both as structured content and as compact JSON text. */
 export interface CallResult {
   content: Record<string, unknown>;
+  /** The content as compact JSON. */
+  text: string;
   isError: boolean;
 }
 
@@ -14,7 +16,8 @@ const MAX_TEXT = 16_384;
  * characters; secrets are replaced.
  */
 export function succeed(output: object, redact: (value: unknown) => unknown): CallResult {
-  return { content: redact(cleanDeep(output)) as Record<string, unknown>, isError: false };
+  const content = redact(cleanDeep(output)) as Record<string, unknown>;
+  return { content, text: JSON.stringify(content), isError: false };
 }
 
 export function fail(error: ToolError, redact: (value: unknown) => unknown): CallResult {
@@ -26,7 +29,23 @@ export function fail(error: ToolError, redact: (value: unknown) => unknown): Cal
     next_step: cleanText(error.nextStep),
     ...(error.policies && { policies: error.policies }),
   };
-  return { content: { error: redact(body) }, isError: true };
+  const content = { error: redact(body) };
+  return { content, text: JSON.stringify(content), isError: true };
+}
+
+/**
+ * Some 25,000 tokens: more would push everything else out of a model's memory. The tools keep well below by themselves;
+ * this is for what AWS was never seen to answer.
+ */
+const MAX_REPLY_BYTES = 100_000;
+
+/** @throws ToolError `invalid_input` for an answer too large to be of use; not for a change, which has happened */
+export function refuseIfTooLarge({ text }: CallResult): void {
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= MAX_REPLY_BYTES) return;
+  throw new ToolError("invalid_input", `The answer has ${Math.round(bytes / 1000)} KB, which is more than is sent.`, {
+    nextStep: "Ask for less: narrower filters, a lower limit or a shorter time range.",
+  });
 }
 
 /** What the audit row keeps of a reply: counts and states, not the data. */

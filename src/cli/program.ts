@@ -4,12 +4,14 @@ import { version } from "../version.ts";
 
 // The command line: what a command needs is imported when it runs.
 
+const CHOICE: SettingName[] = ["toolsets", "tools", "exclude_tools"];
 const SERVING: SettingName[] = [
   "region",
   "profile",
   "role",
   "confirm",
   "policy_files",
+  ...CHOICE,
   "state_dir",
   "log_level",
   "max_body_bytes",
@@ -17,6 +19,7 @@ const SERVING: SettingName[] = [
   "max_waits",
   "deadline_s",
   "drain_s",
+  "own_resources",
   "max_scale_factor",
   "image_repositories",
   "breaker_failures",
@@ -46,11 +49,23 @@ command("http", "Serve MCP over HTTP on /mcp", [...HTTP, ...SERVING]).action(asy
   await runHttp(settings);
 });
 
-command("tools", "List the tools, and what each may do")
+command("tools", "List the tools, and what each may do", CHOICE)
   .option("--json", "as the protocol sends them")
-  .action(async (flags: { json?: boolean }) => {
+  .action(async ({ json, ...flags }: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
     const { printTools } = await import("./tools.ts");
-    printTools(flags);
+    printTools(settings, json === true);
+  });
+
+command("iam", "Print the least-privilege AWS policy for these tools and this role", [...CHOICE, "role"])
+  .option("--account <id>", "limit resources to this account", accountId, "*")
+  .option("--regions <regions>", "limit resources to these regions, comma-separated")
+  .option("--partition <partition>", "aws, aws-cn, aws-us-gov …", "aws")
+  .action(async ({ account, regions, partition, ...flags }: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
+    const { printIam } = await import("./iam.ts");
+    const named = typeof regions === "string" ? regions.split(",") : ["*"];
+    printIam(settings, { account: String(account), regions: named, partition: String(partition) });
   });
 
 command("doctor", "Check credentials, identity, region, reachability, audit store and clock; say what to do", [
@@ -151,6 +166,11 @@ function positive(text: string): number {
   const number = Number(text);
   if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("not a whole number above 0");
   return number;
+}
+
+function accountId(text: string): string {
+  if (!/^\d{12}$/.test(text)) throw new InvalidArgumentError("not an account id of twelve digits");
+  return text;
 }
 
 try {

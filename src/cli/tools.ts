@@ -1,18 +1,22 @@
+import { configured, type Settings } from "../config.ts";
+import { effectsOf } from "../core/tool.ts";
 import { toProtocolTool } from "../mcp/tool-list.ts";
 import { catalog } from "../tools/catalog.ts";
+import { chooseTools } from "../tools/toolsets.ts";
 import { paint, print, table } from "./table.ts";
 
 /** `mcp-aws-server tools` */
-export function printTools({ json }: { json?: boolean }): void {
+export function printTools(settings: Settings, json: boolean): void {
+  const tools = configured("", () => chooseTools(catalog, settings));
   if (json) {
-    print(JSON.stringify(catalog.map(toProtocolTool), null, 2));
+    print(JSON.stringify(tools.map(toProtocolTool), null, 2));
     return;
   }
-  const rows = catalog.map((tool) => {
+  const rows = tools.map((tool) => {
     const actions = tool.iam.map(({ action }) => action).join(" ");
-    return [tool.name, tool.effect, actions];
+    return [tool.name, effectsOf(tool).join("/"), tool.service, actions];
   });
-  print(table([["TOOL", "EFFECT", "AWS ACTIONS"], ...rows]));
+  print(table([["TOOL", "EFFECT", "TOOLSET", "AWS ACTIONS"], ...rows]));
   print("");
-  for (const tool of catalog) print(`${paint("bold", tool.name)}\n  ${tool.description}\n`);
+  for (const tool of tools) print(`${paint("bold", tool.name)}\n  ${tool.description}\n`);
 }

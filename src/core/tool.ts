@@ -11,12 +11,16 @@ export type ChangeEffect = "write" | "destructive" | "deploy";
 export interface IamAction {
   /** `service:Action` as IAM spells it. The gate refuses every AWS request whose action is not declared. */
   action: `${string}:${string}`;
-  /** IAM resource types the action is limited to; absent where AWS supports only `*`. */
+  /** IAM resource types the action is limited to, of its own service; absent where AWS supports only `*`. */
   resource?: string | readonly string[];
+  /** Why `*` although the action could be limited; with AWS's page that says so. */
+  unscoped?: string;
   /** IAM condition that narrows the action further, as it stands in a policy. */
   condition?: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
   /** For an action AWS checks on the server's behalf, which no request of ours names: where AWS says so. */
   impliedBy?: string;
+  /** Needed only by calls that turn out to be this; absent for every call. */
+  effect?: ChangeEffect;
 }
 
 /** The part of an AWS SDK v3 client that the call path relies on. */

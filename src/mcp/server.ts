@@ -21,12 +21,14 @@ import type { Log } from "../core/log.ts";
 import { cleanText } from "../core/text.ts";
 import type { Progress } from "../core/tool.ts";
 import { instructions } from "./instructions.ts";
+import type { Prompts } from "./prompts.ts";
 import type { ToolList } from "./tool-list.ts";
 
 export interface ServerParts {
   version: string;
   handleCall: HandleCall;
   toolList: ToolList;
+  prompts: Prompts;
   log: Log;
   /** At least 32 bytes; signs what a pending confirmation sends through the client. */
   stateKey: Uint8Array;
@@ -40,8 +42,12 @@ const QUESTION = "confirm";
 const FIRST_WITH_ENVELOPE = "2026-07-28";
 /** Ours, because the SDK answers what does not fit its own with `internal error`. One page holds every tool. */
 const ListParams = z.looseObject({ cursor: z.string().optional() });
-/** A client may keep the list for a minute; roles and policies change rarely. */
-const LIST_TTL_MS = 60_000;
+const GetPromptParams = z.looseObject({
+  name: z.string(),
+  arguments: z.record(z.string(), z.string()).optional(),
+});
+/** A client may keep a list for a minute; roles and policies change rarely. */
+const LIST_HINT = { ttlMs: 60_000, cacheScope: "private" as const };
 
 /**
  * Uses the SDK's low-level server: the convenience class would answer unknown tools and bad arguments before the call
@@ -51,9 +57,9 @@ export function createServerFactory(parts: ServerParts): CreateServer {
   const codec = createRequestStateCodec<Pending>({ key: parts.stateKey, ttlSeconds: CONFIRMATION_TTL_MS / 1000 });
   const info = { name: "mcp-aws-server", title: "AWS", version: parts.version };
   const options = {
-    capabilities: { tools: {} },
+    capabilities: { tools: {}, prompts: {} },
     instructions,
-    cacheHints: { "tools/list": { ttlMs: LIST_TTL_MS, cacheScope: "private" as const } },
+    cacheHints: { "tools/list": LIST_HINT, "prompts/list": LIST_HINT },
     requestState: { verify: codec.verify },
     // The SDK's shim for older clients answers a failed question by itself, past the audit trail; see askOlderClient.
     inputRequired: { legacyShim: false },
@@ -66,6 +72,14 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     server.setRequestHandler("tools/list", { params: ListParams }, async () => ({
       tools: await parts.toolList(principal),
     }));
+
+    server.setRequestHandler("prompts/list", { params: ListParams }, async () => ({
+      prompts: await parts.prompts.list(principal),
+    }));
+
+    server.setRequestHandler("prompts/get", { params: GetPromptParams }, ({ name, arguments: given = {} }) =>
+      parts.prompts.get(principal, name, given),
+    );
 
     server.setRequestHandler("tools/call", async (request, context) => {
       // An older client may send these keys, too; the SDK checks them only where the protocol has them.
@@ -182,7 +196,7 @@ async function toProtocol(reply: CallReply, mint: (pending: Pending) => Promise<
     }
     case "result":
       return {
-        content: [{ type: "text" as const, text: JSON.stringify(reply.content) }],
+        content: [{ type: "text" as const, text: reply.text }],
         structuredContent: reply.content,
         isError: reply.isError,
         _meta,

@@ -76,7 +76,7 @@ for (const transport of ["stdio", "http"] as const) {
           assert.equal(client.getNegotiatedProtocolVersion(), version);
           assert.match(client.getInstructions() ?? "", /circuit_open/);
           assert.equal(client.getServerVersion()?.name, "mcp-aws-server");
-          assert.deepEqual(client.getServerCapabilities(), { tools: {} });
+          assert.deepEqual(client.getServerCapabilities(), { tools: {}, prompts: {} });
           const first = await client.listTools();
           assert.ok(first.tools.some((tool) => tool.name === "ec2_list_instances"));
           const reply = await call(client, "ec2_list_instances", { limit: 1 });

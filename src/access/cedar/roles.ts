@@ -37,7 +37,7 @@ permit (
 )
 when { context.confirmed };
 
-// everyone: the server does not change what it runs on or records into.
+// everyone: the server does not change what it runs on or records into, nor lets anybody read its trail.
 
 @id("own-resources")
 forbid (
@@ -45,5 +45,9 @@ forbid (
   action in [Action::"write", Action::"destructive", Action::"deploy"],
   resource is Resource
 )
-when { resource.hasTag("mcp:self") };
+when { resource.own || resource.hasTag("mcp:self") };
+
+@id("own-log")
+forbid (principal, action in Action::"read", resource is Scope)
+when { resource.own && resource.type == "logs:log-group" };
 `;

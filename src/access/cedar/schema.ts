@@ -20,6 +20,8 @@ entity User in [Role];
 entity Scope {
   account: String,
   region: String,
+  type: String, // e.g. "logs:log-group"
+  own: Bool,    // the server records into it, or runs on it
 };
 
 // What any other tool acts on, as looked up before the decision, with its AWS tags.
@@ -29,6 +31,7 @@ entity Resource {
   type: String,
   id: String,
   state: String,
+  own: Bool, // it, or what it belongs to, is what the server records into or runs on
 } tags String;
 
 type Facts = {
