@@ -26,8 +26,9 @@ const RULES: Record<string, Rule> = {
   },
   "config.ts": { rooms: EVERYONE, packages: /^(zod|yaml)$/ },
   "version.ts": { rooms: [], packages: NONE },
+  "manifest.ts": { rooms: ["core"], packages: NONE },
   "app.ts": {
-    rooms: [...EVERYONE, "call", "aws", "tools", "access", "audit", "mcp", "config.ts", "version.ts"],
+    rooms: [...EVERYONE, "call", "aws", "tools", "access", "audit", "mcp", "config.ts", "manifest.ts", "version.ts"],
     packages: NONE,
   },
   cli: {
@@ -39,6 +40,7 @@ const RULES: Record<string, Rule> = {
 
 const IMPORT = /(?:\bfrom\s+|\bimport\s*\(\s*|^import\s+)"([^"]+)"/gm;
 const src = resolve(import.meta.dirname, "../src");
+const generated = resolve(import.meta.dirname, "../generated");
 const roomOf = (file: string) => relative(src, file).split("/")[0] ?? "";
 const problems: string[] = [];
 const graph = new Map<string, string[]>();
@@ -57,6 +59,7 @@ for (const file of globSync("**/*.ts", { cwd: src }).map((name) => resolve(src, 
     const where = `${relative(src, file)}: ${target}`;
     if (target.startsWith(".")) {
       const imported = resolve(dirname(file), target);
+      if (imported.startsWith(generated)) continue;
       if (!statement.startsWith("import(")) imports.push(imported);
       if (roomOf(imported) !== room && !rule.rooms.includes(roomOf(imported)))
         problems.push(`${where} is another room's`);

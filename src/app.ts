@@ -15,12 +15,12 @@ import type { AuditEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
 import type { Log } from "./core/log.ts";
 import { once } from "./core/once.ts";
-import { effectsOf, raisedAction, type Tool } from "./core/tool.ts";
+import { type ListedTool, raisedAction } from "./core/tool.ts";
+import { manifest } from "./manifest.ts";
 import { createPrompts } from "./mcp/prompts.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
 import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
-import { catalog } from "./tools/catalog.ts";
 import { prompts, promptText } from "./tools/prompts.ts";
 import { chooseTools } from "./tools/toolsets.ts";
 import { version } from "./version.ts";
@@ -70,14 +70,15 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
   const log = createLog(settings.log_level);
   const dir = stateDir(settings, env);
   const isOwn = configured("own_resources: ", () => ownResources(settings.own_resources));
-  const tools = configured("", () => chooseTools(catalog, settings));
+  const tools = configured("", () => chooseTools(manifest, settings));
+  const names = new Set(tools.map(({ name }) => name));
   const trail = openState(dir, log);
   const sitePolicies = readPolicies(settings.policy_files);
   const policy = once(() => loadPolicy(sitePolicies, log));
   const mayList = async (principal: Principal) => {
-    if (sitePolicies.length === 0) return (tool: Tool) => mayReach(principal, tool.effect);
+    if (sitePolicies.length === 0) return ({ effects: [effect] }: ListedTool) => mayReach(principal, effect);
     const { mayEverUse } = await policy();
-    return (tool: Tool) => mayEverUse(principal, tool.name);
+    return ({ name }: ListedTool) => mayEverUse(principal, name);
   };
   const clients = new AwsClients({
     region: settings.region,
@@ -97,29 +98,33 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
   const shutdown = new AbortController();
   let closing = false;
 
-  const handleCall = createCallHandler({
-    catalog: tools,
-    policy,
-    limits,
-    log,
-    audit: trail,
-    redact: trail.redact,
-    isOwn,
-    shutdown: shutdown.signal,
-    options: {
-      confirm: settings.confirm,
-      deadlineS: settings.deadline_s,
-      site: { maxScaleFactor: settings.max_scale_factor, imageRepositories: settings.image_repositories },
-    },
-    aws: {
-      account: () => identity.account(),
-      session: (actions, signal) => clients.session(actions, signal),
-    },
+  /** Loaded for the first call, as policy is. */
+  const callHandler = once(async () => {
+    const { catalog } = await import("./tools/catalog.ts");
+    return createCallHandler({
+      catalog: catalog.filter(({ name }) => names.has(name)),
+      policy,
+      limits,
+      log,
+      audit: trail,
+      redact: trail.redact,
+      isOwn,
+      shutdown: shutdown.signal,
+      options: {
+        confirm: settings.confirm,
+        deadlineS: settings.deadline_s,
+        site: { maxScaleFactor: settings.max_scale_factor, imageRepositories: settings.image_repositories },
+      },
+      aws: {
+        account: () => identity.account(),
+        session: (actions, signal) => clients.session(actions, signal),
+      },
+    });
   });
 
   const createServer = createServerFactory({
     version,
-    handleCall,
+    handleCall: async (request) => (await callHandler())(request),
     toolList: createToolList(tools, mayList),
     prompts: createPrompts(
       prompts,
@@ -134,7 +139,7 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
   /** Once the first client has had time to get its list of tools: a server nobody talks to stays small. */
   const warmUp = once(async () => {
     await sleep(WARM_UP_MS, undefined, { ref: false });
-    await policy();
+    await Promise.all([policy(), callHandler()]);
   });
 
   const app: App = {
@@ -142,7 +147,7 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
     async start() {
       if (sitePolicies.length > 0) await policy();
       const { role, confirm, policy_files, own_resources, max_calls, drain_s } = settings;
-      const served = tools.length === catalog.length ? "all" : tools.map(({ name }) => name);
+      const served = tools.length === manifest.length ? "all" : [...names];
       const detail = {
         version,
         role,
@@ -158,7 +163,9 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
       log.info({ version, transport, role, confirm, policy_files, state_dir: dir }, "started");
     },
     createServer(principal, transport) {
-      warmUp().catch((error: unknown) => log.error({ err: String(error) }, "the policy engine could not be loaded"));
+      warmUp().catch((error: unknown) =>
+        log.error({ err: String(error) }, "what the first call needs could not be loaded"),
+      );
       return createServer(principal, transport);
     },
     recordServerEvent: (event) => {
@@ -205,12 +212,10 @@ function readPolicies(files: readonly string[]): SitePolicies[] {
 
 async function loadPolicy(sitePolicies: readonly SitePolicies[], log: Log): Promise<Policy> {
   // All of them, whichever are served: a site's policies may speak of any.
-  const tools = catalog.flatMap((tool) =>
-    effectsOf(tool).map((effect) => ({
-      name: effect === tool.effect ? tool.name : raisedAction(tool.name, effect),
-      effect,
-    })),
-  );
+  const tools = manifest.flatMap(({ name, effects: [own, ...graver] }) => [
+    { name, effect: own },
+    ...graver.map((effect) => ({ name: raisedAction(name, effect), effect })),
+  ]);
   const engine = await createPolicyEngine({ tools, sitePolicies }).catch((error: unknown) => {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   });

@@ -1,6 +1,6 @@
 import { configured, type Settings } from "../config.ts";
 import { effectsOf } from "../core/tool.ts";
-import { toProtocolTool } from "../mcp/tool-list.ts";
+import { toProtocolTool } from "../mcp/protocol-tool.ts";
 import { catalog } from "../tools/catalog.ts";
 import { chooseTools } from "../tools/toolsets.ts";
 import { paint, print, table } from "./table.ts";

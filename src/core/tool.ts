@@ -143,8 +143,18 @@ export function isMutation(action: string): boolean {
   return !READS.has(action) && !/^[^:]*:?(Describe|Get|List|Query|Filter)/.test(action);
 }
 
+/** What is known of a tool without loading it: enough to list it, and to say who might use it. */
+export interface ListedTool {
+  name: string;
+  service: string;
+  /** What a call may turn out to be; the first is the tool's own. */
+  effects: readonly [Effect, ...Effect[]];
+  /** As the protocol sends it. */
+  protocol: object;
+}
+
 /** Everything a call of this tool may turn out to be. */
-export function effectsOf(tool: Tool): readonly Effect[] {
+export function effectsOf(tool: Tool): readonly [Effect, ...Effect[]] {
   return tool.effect === "read" ? ["read"] : [tool.effect, ...(tool.raised?.to ?? [])];
 }
 

@@ -1,55 +1,17 @@
 import type { Tool as ProtocolTool } from "@modelcontextprotocol/server";
-import * as z from "zod";
 import type { Principal } from "../core/call.ts";
-import { effectsOf, type Tool } from "../core/tool.ts";
+import type { ListedTool } from "../core/tool.ts";
 
-/** The catalog as a principal may see it. */
+/** The tools as a principal may see them. */
 export type ToolList = (principal: Principal) => Promise<ProtocolTool[]>;
 
-/**
- * Converts every schema once: the conversion costs more than answering.
- * @param mayList from policy; a tool that nothing could allow is not listed
- */
+/** @param mayList from policy; a tool that nothing could allow is not listed */
 export function createToolList(
-  catalog: readonly Tool[],
-  mayList: (principal: Principal) => Promise<(tool: Tool) => boolean>,
+  tools: readonly ListedTool[],
+  mayList: (principal: Principal) => Promise<(tool: ListedTool) => boolean>,
 ): ToolList {
-  const converted = new Map<Tool, ProtocolTool>();
-  const convert = (tool: Tool) => {
-    const known = converted.get(tool) ?? toProtocolTool(tool);
-    converted.set(tool, known);
-    return known;
+  return async (principal) => {
+    const visible = tools.filter(await mayList(principal));
+    return visible.map(({ protocol }) => protocol as ProtocolTool);
   };
-  return async (principal) => catalog.filter(await mayList(principal)).map(convert);
-}
-
-/** What a client and its model read of a tool. Every hint is derived from the effect, so that they cannot contradict. */
-export function toProtocolTool(tool: Tool): ProtocolTool {
-  return {
-    name: tool.name,
-    title: tool.title,
-    description: tool.description,
-    inputSchema: schemaOf(tool.input, "input"),
-    outputSchema: schemaOf(tool.output, "output"),
-    annotations: {
-      readOnlyHint: tool.effect === "read",
-      destructiveHint: effectsOf(tool).some((effect) => effect === "destructive" || effect === "deploy"),
-      idempotentHint: tool.idempotent,
-      openWorldHint: true,
-    },
-  };
-}
-
-function schemaOf(schema: z.ZodObject, io: "input" | "output"): ProtocolTool["inputSchema"] {
-  const { $schema: _dialect, ...json } = z.toJSONSchema(schema, {
-    io,
-    // Safe integers are what JSON carries anyway; saying so costs 60 characters a field.
-    override: ({ jsonSchema }) => {
-      // An answer may gain a field some day; only arguments are refused for one too many.
-      if (io === "output" && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
-      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
-    },
-  });
-  return json as ProtocolTool["inputSchema"];
 }

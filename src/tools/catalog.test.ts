@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { effectsOf, isMutation, type Tool } from "../core/tool.ts";
-import { toProtocolTool } from "../mcp/tool-list.ts";
+import { manifest } from "../manifest.ts";
+import { toProtocolTool } from "../mcp/protocol-tool.ts";
 import { catalog } from "./catalog.ts";
 
 // The constitution: what is true of every tool there is, and of every one to come.
@@ -65,6 +66,20 @@ test("what a model reads of a tool averages at most 1 KB, and no tool takes more
   });
   assert.ok(Math.max(...sizes) <= 2_048, `${sizes}`);
   assert.ok(sizes.reduce((sum, size) => sum + size, 0) / sizes.length <= 1_024, `${sizes}`);
+});
+
+test("the whole list stays small: what a model reads of it, and what goes over the wire", () => {
+  const all = catalog.map(toProtocolTool);
+  const read = all.map(({ name, description, inputSchema }) => ({ name, description, inputSchema }));
+  assert.ok(Buffer.byteLength(JSON.stringify(read)) < 40_000, `${JSON.stringify(read).length}`);
+  assert.ok(Buffer.byteLength(JSON.stringify(all)) < 90_000, `${JSON.stringify(all).length}`);
+});
+
+test("the manifest a server lists its tools from is what the tools say", () => {
+  const said = catalog.map((tool) => {
+    return { name: tool.name, service: tool.service, effects: effectsOf(tool), protocol: toProtocolTool(tool) };
+  });
+  assert.deepEqual(manifest, JSON.parse(JSON.stringify(said)), "run: npm run gen");
 });
 
 test("every snapshot belongs to a tool", { skip: UPDATE }, () => {

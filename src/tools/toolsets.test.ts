@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Tool } from "../core/tool.ts";
 import { chooseTools, type ToolChoice, toolsetsOf } from "./toolsets.ts";
 
 const catalog = ["ec2_list", "ec2_stop", "ecs_list", "ecs_scale", "rds_list"].map((name) => {
-  return { name, service: name.split("_")[0] } as Tool;
+  return { name, service: name.split("_")[0] ?? "" };
 });
 const choose = (choice: Partial<ToolChoice>) =>
   chooseTools(catalog, { toolsets: [], tools: [], exclude_tools: [], ...choice }).map(({ name }) => name);

@@ -1,4 +1,6 @@
-import type { Tool } from "../core/tool.ts";
+import type { ListedTool } from "../core/tool.ts";
+
+type Named = Pick<ListedTool, "name" | "service">;
 
 /** Which tools are served. Nothing chosen means all; what is excluded is excluded. */
 export interface ToolChoice {
@@ -8,7 +10,7 @@ export interface ToolChoice {
 }
 
 /** The names of the groups a catalog falls into, in its order. */
-export function toolsetsOf(catalog: readonly Tool[]): string[] {
+export function toolsetsOf(catalog: readonly Named[]): string[] {
   return [...new Set(catalog.map(({ service }) => service))];
 }
 
@@ -16,7 +18,7 @@ export function toolsetsOf(catalog: readonly Tool[]): string[] {
  * The tools of the chosen groups and the single ones chosen, without the excluded, in the catalog's order.
  * @throws Error that names what does not exist and lists what does
  */
-export function chooseTools(catalog: readonly Tool[], choice: ToolChoice): Tool[] {
+export function chooseTools<T extends Named>(catalog: readonly T[], choice: ToolChoice): T[] {
   const names = catalog.map(({ name }) => name);
   known("toolsets", choice.toolsets, toolsetsOf(catalog));
   known("tools", choice.tools, names);

@@ -79,10 +79,45 @@ describe("mistakes on the command line", () => {
 test("tools lists every tool with its effect and actions, or as the protocol sends them", async () => {
   const home = temporaryHome();
   const { stdout } = await runCli(["tools"], { home });
-  assert.match(stdout, /ec2_stop_instance +destructive +ec2:DescribeInstances ec2:StopInstances/);
+  assert.match(stdout, /ec2_stop_instance +destructive +ec2 +ec2:DescribeInstances ec2:StopInstances/);
   const json = JSON.parse((await runCli(["tools", "--json"], { home })).stdout);
   assert.ok(json.every((tool: { name: string; inputSchema: object }) => tool.name && tool.inputSchema));
   assert.ok(!existsSync(join(home, "state")), "listing tools leaves no trace");
+});
+
+test("tools can be chosen; what does not exist is named, with what does", async () => {
+  const home = temporaryHome();
+  const names = async (...args: string[]) =>
+    JSON.parse((await runCli(["tools", "--json", ...args], { home })).stdout).map(
+      (tool: { name: string }) => tool.name,
+    );
+  assert.deepEqual(await names("--tools", "ec2_stop_instance,ec2_list_instances"), [
+    "ec2_list_instances",
+    "ec2_stop_instance",
+  ]);
+  const ec2 = await names("--toolsets", "ec2", "--exclude-tools", "ec2_stop_instance");
+  assert.ok(ec2.length > 2 && ec2.every((name: string) => name.startsWith("ec2_") && name !== "ec2_stop_instance"));
+  for (const command of [["tools"], ["iam"], []]) {
+    const { code, stderr } = await runCli([...command, "--toolsets", "ec2,s3"], { home });
+    assert.equal(code, 2);
+    assert.match(stderr, /^toolsets: there is no s3; valid: ec2, /);
+    assert.doesNotMatch(stderr, / {4}at /);
+  }
+});
+
+test("iam prints the policy for exactly these tools and this role", async () => {
+  const home = temporaryHome();
+  const iam = async (...args: string[]) => JSON.parse((await runCli(["iam", ...args], { home })).stdout).Statement;
+  const one = ["--tools", "ec2_start_instance,ec2_list_instances"];
+  const read = { Sid: "Mcp1", Effect: "Allow", Action: ["ec2:DescribeInstances"], Resource: ["*"] };
+  assert.deepEqual(await iam(...one), [read]);
+  const arn = "arn:aws:ec2:eu-west-1:123456789012:instance/*";
+  const write = { Sid: "Mcp2", Effect: "Allow", Action: ["ec2:StartInstances"], Resource: [arn] };
+  const where = ["--account", "123456789012", "--regions", "eu-west-1"];
+  assert.deepEqual(await iam(...one, "--role", "operator", ...where), [read, write]);
+  const { code, stderr } = await runCli(["iam", "--account", "1"], { home });
+  assert.equal(code, 1);
+  assert.match(stderr, /not an account id of twelve digits/);
 });
 
 describe("keys", () => {

@@ -18,10 +18,11 @@ export interface World {
 /**
  * Starts moto (or takes the shared one), a fault proxy, and a server over stdio that may do everything without asking.
  * Its breaker opens late, so that one test's faults do not reach the next.
+ * @param before the proxy of an earlier world, to go on in its account
  */
-export async function startWorld(args: readonly string[] = []): Promise<World> {
+export async function startWorld(args: readonly string[] = [], before?: FaultProxy): Promise<World> {
   const moto = await startMoto();
-  const proxy = await startFaultProxy({ target: moto.url });
+  const proxy = before ?? (await startFaultProxy({ target: moto.url }));
   const client = await connectStdio({
     era: "modern",
     home: temporaryHome(),
