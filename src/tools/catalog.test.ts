@@ -75,6 +75,10 @@ test("the whole list stays small: what a model reads of it, and what goes over t
   assert.ok(Buffer.byteLength(JSON.stringify(all)) < 90_000, `${JSON.stringify(all).length}`);
 });
 
+test("the list is plain ASCII: anything else doubles its size in memory and the time to send it", () => {
+  for (const tool of catalog.map(toProtocolTool)) assert.doesNotMatch(JSON.stringify(tool), /[^ -~]/, tool.name);
+});
+
 test("the manifest a server lists its tools from is what the tools say", () => {
   const said = catalog.map((tool) => {
     return { name: tool.name, service: tool.service, effects: effectsOf(tool), protocol: toProtocolTool(tool) };

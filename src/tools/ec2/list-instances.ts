@@ -18,7 +18,7 @@ const MAX_FILTER_VALUES = 200;
 const fields = z.strictObject({
   ...regionFields,
   states: z.array(State).min(1).max(STATES.length).optional(),
-  tags: TagFilter.optional().describe('Tag key → value or values, e.g. {"env":"prod"}; "*" matches any text'),
+  tags: TagFilter.optional().describe('Tag key and value or values, e.g. {"env":"prod"}; "*" matches any text'),
   types: z
     .array(z.string().regex(/^[a-z0-9.*-]{1,64}$/, "not an instance type such as m7g.large"))
     .min(1)
