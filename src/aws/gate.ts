@@ -4,6 +4,7 @@ import { isMutation } from "../core/tool.ts";
 import type { CircuitBreaker, Permit } from "./breaker.ts";
 import { understandCredentialsError } from "./credentials.ts";
 import { type AwsFailure, type CommandInfo, reasonOf, understandAwsError } from "./errors.ts";
+import { recordable } from "./parameters.ts";
 
 /** What is known of the writes of one call: none can have happened, one certainly did, or nobody can tell. */
 export type WriteState = "none" | "done" | "unknown";
@@ -137,7 +138,7 @@ export function installGate(stack: MiddlewareStack, target: GateTarget): void {
         started_at: new Date().toISOString(),
         duration_ms: 0,
         result: "pending",
-        parameters: args.input,
+        parameters: recordable(command.action, args.input),
       };
       pass.attempts.push(record);
       const before = pass.writeState;

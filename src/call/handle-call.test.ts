@@ -56,6 +56,7 @@ const grow = defineTool({
   raised: { to: ["deploy"], when: ({ code }) => (code === undefined ? undefined : "deploy") },
   idempotent: true,
   iam: [],
+  secretArguments: ["code"],
   input: z.strictObject({ code: z.string().max(9).optional() }),
   output: z.object({}),
   example: {},
@@ -282,6 +283,13 @@ test("arguments that make a call graver are decided, and confirmed, as what they
   assert.deepEqual(await call("operator", { code: "new" }), ["denied", "deploy"]);
   assert.deepEqual(await call("admin", {}), ["done", "write", "write"]);
   assert.deepEqual(await call("admin", { code: "new" }), ["resource_id", "deploy"]);
+
+  // Secret by its place, too, whatever becomes of the call.
+  for (const args of [{ code: "s3cr" }, { code: "s3cr-but-far-too-long" }, { code: { x: "s3cr" } }]) {
+    const reply = await handleCall(request("test_grow", args));
+    const rows = await readRows(home, reply.callId);
+    assert.ok(rows.length > 0 && rows.every((row) => !JSON.stringify(row.body).includes("s3cr")));
+  }
 });
 
 test("the stricter of two decisions counts, whichever is asked first", async () => {

@@ -15,6 +15,7 @@ import { type Call, newCall, remember, rowOf } from "./call.ts";
 import { Confirmations, cannotAsk, isWaived, type Question } from "./confirmation.ts";
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
+import { hideArguments } from "./hide.ts";
 import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision } from "./parts.ts";
 import { type CallResult, fail, refuseIfTooLarge, succeed, summarise } from "./result.ts";
 import { validate } from "./validate.ts";
@@ -50,6 +51,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     try {
       const tool = tools.get(request.tool);
       call.facts.effect = tool?.effect;
+      if (tool?.secretArguments) call.facts.arguments = hideArguments(request.arguments, tool.secretArguments);
       const policy = await parts.policy();
       if (!tool) return await unknownTool(call, policy);
       authoriseVerb(policy, request.principal, tool);

@@ -80,6 +80,8 @@ interface ToolBase<I extends z.ZodObject, O extends z.ZodObject> {
   output: O;
   /** Arguments of a believable call, for the documentation. */
   example: z.input<I>;
+  /** Arguments whose texts may be secrets by their place; the trail keeps their names only. */
+  secretArguments?: readonly (keyof z.input<I> & string)[];
   /** How long one call may take, in seconds; the default is the server's (30 s). */
   deadlineS?: (input: z.output<I>) => number | undefined;
   /** True for calls that mostly wait; they are counted apart from the calls that work. */

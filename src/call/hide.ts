@@ -1,0 +1,21 @@
+/**
+ * The arguments as the trail may keep them: below the named ones every text is hidden but names (`name` fields and keys).
+ * For values that are secret by their place, which no look at name or shape can tell. What is not an object is untouched.
+ */
+export function hideArguments(given: unknown, secret: readonly string[]): unknown {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) return given;
+  const entries = Object.entries(given).map(([key, value]) => [key, secret.includes(key) ? hide(value) : value]);
+  return Object.fromEntries(entries);
+}
+
+function hide(value: unknown): unknown {
+  if (typeof value === "string" || typeof value === "number") return "[hidden]";
+  if (Array.isArray(value)) return value.map(hide);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, member]) => [
+      key,
+      key === "name" && typeof member === "string" ? member : hide(member),
+    ]),
+  );
+}
