@@ -95,9 +95,9 @@ export const describeSnapshot = defineTool({
 /** What a reader is shown of a long list of accounts. */
 const MAX_ACCOUNTS = 20;
 
-/** Who else may restore it. Only manual snapshots can be shared, and only of those RDS tells. */
+/** Who else may restore it. Automated snapshots cannot be shared, and RDS refuses to be asked. */
 async function sharingOf(snapshot: DBSnapshot, where: string, { aws }: ReadContext): Promise<Sharing> {
-  if (typeOf(snapshot) !== "manual") return { shared: "no" };
+  if (typeOf(snapshot) === "automated") return { shared: "no" };
   const { DescribeDBSnapshotAttributesCommand, RDSClient } = await sdk();
   const command = new DescribeDBSnapshotAttributesCommand({ DBSnapshotIdentifier: snapshot.DBSnapshotIdentifier });
   const answer = await aws.client(RDSClient, where).send(command);
