@@ -7,7 +7,7 @@ import type { ProxyRequest } from "./fault-proxy.ts";
 type Member = string | number | boolean | undefined | readonly Member[] | { readonly [name: string]: Member };
 
 /** `{a: [{b: 1}]}` as XML. A list is given as `{ Element: [ … ] }` under its own name. */
-export function xmlOf(members: { readonly [name: string]: Member }): string {
+function xmlOf(members: { readonly [name: string]: Member }): string {
   return Object.entries(members)
     .flatMap(([name, value]) =>
       Array.isArray(value) ? value.map((one) => elementOf(name, one)) : elementOf(name, value),

@@ -2,19 +2,15 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { AddTagsToResourceCommand, DescribeDBSnapshotsCommand, RDSClient } from "@aws-sdk/client-rds";
 import { awsClientConfig } from "../../../test/support/client.ts";
-import { eventually } from "../../../test/support/eventually.ts";
 import {
   dbInstance,
   dbSnapshot,
   describeDbInstancesXml,
   describeDbSnapshotsXml,
   type Members,
-  rdsXml,
 } from "../../../test/support/rds-answers.ts";
 import { startWorld, type World } from "../../../test/support/world.ts";
 import { asker } from "./ask-support.ts";
-import { createSnapshot } from "./create-snapshot.ts";
-import { snapshotName, snapshotTags } from "./snapshot-naming.ts";
 import { createDb } from "./stage-support.ts";
 
 const TOOL = "rds_create_snapshot";
@@ -101,7 +97,10 @@ describe(TOOL, () => {
       const again = await take({ snapshot_id: "twice", ...more });
       assert.deepEqual([again.snapshot_id, again.changed], ["twice", false]);
       assert.deepEqual([again.previous_state, again.current_state], ["available", "available"]);
-      assert.equal(again.message, "Snapshot twice of orders-db already exists, nothing changed.");
+      assert.match(
+        again.message,
+        /^Snapshot twice of orders-db already exists, nothing changed: it is taken 20\d\d-.*Z\.$/,
+      );
     }
     assert.equal(created(), 1);
   });
@@ -110,8 +109,18 @@ describe(TOOL, () => {
     snapshotGoes({ Status: "creating", PercentProgress: 40, DbiResourceId: undefined });
     const reply = await take({ snapshot_id: "before-upgrade" });
     assert.deepEqual([reply.changed, reply.current_state, reply.done_percent], [false, "creating", 40]);
-    assert.match(reply.message, /already exists, nothing changed\. It is still being taken/);
+    assert.match(reply.message, /already exists, nothing changed: it is still being taken; rds_describe_snapshot/);
   });
+
+  for (const state of ["failed", "deleting", "x-new"]) {
+    test(`a first one that is ${state} is no snapshot to rely on: a conflict`, async () => {
+      snapshotGoes({ Status: state, DbiResourceId: undefined });
+      const error = await refused(TOOL, { db_instance_id: "orders-db", snapshot_id: "before-upgrade" });
+      assert.equal(error.kind, "conflict");
+      assert.match(error.message, new RegExp(`before-upgrade of orders-db already, but it is ${state}; nothing was`));
+      assert.equal(created(), 0);
+    });
+  }
 
   test("a name taken by a snapshot of another instance is a conflict", async () => {
     await ask(TOOL, { db_instance_id: "users-db", snapshot_id: "taken" });
@@ -249,137 +258,5 @@ describe(TOOL, () => {
     world.reset();
     const error = await refused(TOOL, { db_instance_id: "users-db" });
     assert.deepEqual([error.kind, created()], ["denied", 0]);
-  });
-});
-
-describe(`${TOOL} with wait`, () => {
-  const begun = { Status: "creating", PercentProgress: 0 };
-  const createAnswers = () =>
-    respond(
-      "CreateDBSnapshot",
-      rdsXml("CreateDBSnapshot", { DBSnapshot: dbSnapshot("before-upgrade", "orders-db", begun) }),
-    );
-
-  test("waits until it is complete, and tells how far it is", async () => {
-    createAnswers();
-    snapshotGoes(
-      undefined,
-      undefined,
-      { Status: "creating", PercentProgress: 30 },
-      { Status: "available", PercentProgress: 100 },
-    );
-    const told: string[] = [];
-    const result = await world.client.callTool(
-      { name: TOOL, arguments: { db_instance_id: "orders-db", snapshot_id: "before-upgrade", wait: true } },
-      { onprogress: ({ message, progress, total }) => told.push(`${progress}/${total} ${message}`) },
-    );
-    const reply = result.structuredContent as Record<string, unknown>;
-    assert.deepEqual(
-      [reply.previous_state, reply.current_state, reply.changed, reply.done_percent, reply.message],
-      ["absent", "available", true, 100, "Snapshot before-upgrade is complete."],
-    );
-    assert.ok(typeof reply.waited_s === "number" && reply.waited_s > 0);
-    assert.deepEqual(told, [
-      "0/100 before-upgrade is creating, 0 %",
-      "30/100 before-upgrade is creating, 30 %",
-      "100/100 before-upgrade is available, 100 %",
-    ]);
-    assert.equal(created(), 1);
-  });
-
-  const waitFor = () => take({ snapshot_id: "before-upgrade", wait: true });
-
-  test("a snapshot that fails is said so", async () => {
-    createAnswers();
-    snapshotGoes(undefined, { Status: "failed", PercentProgress: 0 });
-    const reply = await waitFor();
-    assert.deepEqual([reply.current_state, reply.changed], ["failed", true]);
-    assert.match(reply.message, /^The snapshot went to failed instead of available/);
-  });
-
-  test("a look that fails for the moment only postpones the next", async () => {
-    createAnswers();
-    snapshotGoes(undefined, { Status: "available", PercentProgress: 100 });
-    const html = world.proxy.ruleFirst({
-      operation: "DescribeDBSnapshots",
-      skip: 1,
-      times: 3,
-      fault: { kind: "html503" },
-    });
-    assert.equal((await waitFor()).current_state, "available");
-    assert.equal(html.hits, 3);
-  });
-
-  test("being forbidden to look does not make the change a failure", async () => {
-    createAnswers();
-    snapshotGoes(undefined);
-    world.proxy.ruleFirst({ operation: "DescribeDBSnapshots", skip: 1, fault: { kind: "denied" } });
-    const reply = await waitFor();
-    assert.deepEqual([reply.changed, reply.current_state], [true, "creating"]);
-    assert.match(
-      reply.message,
-      /^AWS accepted the snapshot, but it could not be followed to its end: .*rds:DescribeDBSnapshots/,
-    );
-  });
-
-  test("a snapshot deleted meanwhile ends the waiting", async () => {
-    createAnswers();
-    snapshotGoes(undefined, { Status: "creating", PercentProgress: 5 }, undefined);
-    const reply = await waitFor();
-    assert.match(reply.message, /could not be followed to its end: There is no DB snapshot before-upgrade/);
-  });
-
-  test("ends when the client cancels; AWS had already been told", async () => {
-    createAnswers();
-    snapshotGoes(undefined, begun);
-    const controller = new AbortController();
-    const params = {
-      name: TOOL,
-      arguments: { db_instance_id: "orders-db", snapshot_id: "before-upgrade", wait: true },
-    };
-    const ended = assert.rejects(world.client.callTool(params, { signal: controller.signal }));
-    const looks = () => sent("DescribeDBSnapshots").length;
-    await eventually(() => created() === 1 && looks() >= 2);
-    controller.abort();
-    await ended;
-    await ask("rds_list_db_instances", { region: "eu-west-1" });
-    const before = looks();
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
-    assert.ok(looks() <= before + 1, "nobody looks any more");
-  });
-});
-
-describe("what is decided without AWS", () => {
-  test("the name is within RDS's rules for the longest of instances", () => {
-    const name = snapshotName("a".repeat(63), new Date("2026-11-24T04:15:03.999Z"));
-    assert.equal(name, `mcp-${"a".repeat(63)}-20261124-041503`);
-    assert.match(name, /^[A-Za-z](-?[A-Za-z0-9])*$/);
-  });
-
-  test("tags: never more than fifty, never AWS's own, and nobody else's mark in place of ours", () => {
-    const many = Array.from({ length: 50 }, (_, index) => ({ Key: `k${index}`, Value: "v" }));
-    const tags = snapshotTags({
-      CopyTagsToSnapshot: true,
-      TagList: [{ Key: "aws:cloudformation:stack-name", Value: "s" }, { Key: "mcp:created-by", Value: "x" }, ...many],
-    });
-    assert.equal(Object.keys(tags).length, 50);
-    assert.equal(tags["mcp:created-by"], "mcp-aws-server");
-    assert.ok(!("aws:cloudformation:stack-name" in tags));
-  });
-
-  test("a person is told the size, the engine and the cost, in a line", () => {
-    const instance = { AllocatedStorage: 100, Engine: "postgres", EngineVersion: "16.3" };
-    const resource = {
-      ...{ type: "rds:db", id: "orders-db", region: "us-east-1", account: "123456789012", tags: {}, name: undefined },
-      ...{ state: "available", data: { instance, existing: undefined } },
-    };
-    const given = { db_instance_id: "orders-db", dry_run: false, wait: false };
-    assert.deepEqual(createSnapshot.consequence(given, resource), {
-      action: "take a 100 GiB snapshot named by the server of this postgres 16.3 database",
-      before: "no snapshot",
-      after: "one more manual snapshot, billed until it is deleted",
-    });
-    const { action } = createSnapshot.consequence({ ...given, snapshot_id: "s".repeat(255) }, resource);
-    assert.ok(action.length <= 120, action);
   });
 });

@@ -46,7 +46,7 @@ export const createSnapshot = defineTool({
   name: "rds_create_snapshot",
   title: "Create an RDS snapshot",
   description:
-    "Take a manual snapshot of one RDS DB instance; it is named and tagged for you unless you give snapshot_id. Asking twice for the same snapshot_id returns the first. Returns at once (follow it with rds_describe_snapshot), or with wait once it is complete. Not for members of Aurora or Multi-AZ clusters.",
+    "Take a manual snapshot of one RDS DB instance, named and tagged for you unless you give snapshot_id; asking twice for one snapshot_id returns the first. Returns at once (rds_describe_snapshot follows it), or with wait once it is complete. Not for members of Aurora or Multi-AZ clusters.",
   service: "rds",
   effect: "write",
   // Without a snapshot_id each call makes another one.
@@ -151,23 +151,24 @@ async function create(
   }
 }
 
-/** @throws ToolError `conflict` when the snapshot of that name is of another database */
+/**
+ * The reply about a snapshot of that name that was there before.
+ * @throws ToolError `conflict` when it is of another database, or no snapshot to rely on
+ */
 function alreadyThere(resource: Resource<Found>, existing: DBSnapshot): SnapshotChange {
-  const { instance } = resource.data;
   const snapshotId = existing.DBSnapshotIdentifier ?? "";
-  // A database that was deleted and made anew under the same name is another one.
-  const ids = [existing.DbiResourceId, instance.DbiResourceId];
-  const former = ids[0] !== undefined && ids[1] !== undefined && ids[0] !== ids[1];
-  if (!sameName(existing.DBInstanceIdentifier, resource.id) || former) {
-    const whose = former && sameName(existing.DBInstanceIdentifier, resource.id) ? "an earlier database called " : "";
-    throw new ToolError(
-      "conflict",
-      `There is a snapshot ${snapshotId} already, of ${whose}${existing.DBInstanceIdentifier ?? "another database"}; nothing was changed.`,
-      { nextStep: "Choose another snapshot_id, or leave it out to have one made." },
-    );
+  const other = otherSource(resource, existing);
+  if (other) {
+    throw taken(`There is a snapshot ${snapshotId} already, of ${other}; nothing was changed.`);
   }
   const state = statusOf(existing);
-  const percent = state === "creating" ? existing.PercentProgress : undefined;
+  const creating = state === "creating";
+  if (!creating && state !== "available") {
+    throw taken(
+      `There is a snapshot ${snapshotId} of ${resource.id} already, but it is ${state}; nothing was changed.`,
+    );
+  }
+  const when = existing.SnapshotCreateTime ? `taken ${existing.SnapshotCreateTime.toISOString()}` : "complete";
   return {
     snapshot_id: snapshotId,
     db_instance_id: resource.id,
@@ -175,9 +176,23 @@ function alreadyThere(resource: Resource<Found>, existing: DBSnapshot): Snapshot
     previous_state: state,
     current_state: state,
     changed: false,
-    message: `Snapshot ${snapshotId} of ${resource.id} already exists, nothing changed.${state === "creating" ? " It is still being taken: rds_describe_snapshot shows how far it is." : ""}`,
-    ...(percent !== undefined && { done_percent: percent }),
+    message: `Snapshot ${snapshotId} of ${resource.id} already exists, nothing changed: it is ${creating ? "still being taken; rds_describe_snapshot shows how far it is" : when}.`,
+    ...(creating && existing.PercentProgress !== undefined && { done_percent: existing.PercentProgress }),
   };
+}
+
+/** Whose the snapshot is, if not this instance's. One deleted and made anew under the same name is another instance. */
+function otherSource(resource: Resource<Found>, existing: DBSnapshot): string | undefined {
+  const name = existing.DBInstanceIdentifier;
+  if (!sameName(name, resource.id)) return name ?? "another database";
+  const [taken, present] = [existing.DbiResourceId, resource.data.instance.DbiResourceId];
+  return taken && present && taken !== present ? `an earlier database called ${name}` : undefined;
+}
+
+function taken(message: string): ToolError {
+  return new ToolError("conflict", message, {
+    nextStep: "Choose another snapshot_id, or leave it out to have one made.",
+  });
 }
 
 function memberOfCluster(id: string, cluster: string): ToolError {

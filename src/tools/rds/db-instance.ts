@@ -18,7 +18,7 @@ export const NAME = /^[A-Za-z](-?[A-Za-z0-9])*$/;
 export const DbInstanceId = z.string().regex(NAME, "not a DB instance identifier such as orders-db").max(63);
 
 /** `available`, `backing-up`, `storage-full` …: AWS adds to the list now and then, so it is not an enumeration. */
-export const Status = z
+const Status = z
   .string()
   .regex(/^[a-z][a-z-]*$/, "not a status such as available")
   .max(48);

@@ -59,7 +59,7 @@ export const describeDbInstance = defineTool({
   name: "rds_describe_db_instance",
   title: "Describe an RDS database instance",
   description:
-    "Everything about one RDS or Aurora DB instance: a summary of what stands out, engine, class, Multi-AZ, storage and free %, load, backups, pending changes, exposure, certificate expiry, parameter groups, tags. For what loads the database use rds_get_performance_insights; for its history rds_list_events.",
+    "Everything about one RDS or Aurora DB instance: what stands out, engine, class, Multi-AZ, storage and free %, CPU, backups, pending changes, exposure, certificate expiry, parameter groups, tags. For what loads it use rds_get_performance_insights; for its history rds_list_events.",
   service: "rds",
   effect: "read",
   idempotent: true,

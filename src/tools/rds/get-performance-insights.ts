@@ -51,7 +51,7 @@ export const getPerformanceInsights = defineTool({
   name: "rds_get_performance_insights",
   title: "Get the load of an RDS database",
   description:
-    "What loads one RDS or Aurora DB instance, from Performance Insights: average active sessions against its vCPUs, by what they wait for, and by SQL statement (literals masked, text cut). Says how to turn it on where it is off. rds_describe_db_instance shows CPU and storage without it.",
+    "What loads one RDS or Aurora DB instance, from Performance Insights: average active sessions against its vCPUs, by what they wait for, and by SQL statement (literals masked, text cut). Says how to turn it on where it is off.",
   service: "rds",
   effect: "read",
   idempotent: true,
@@ -63,9 +63,7 @@ export const getPerformanceInsights = defineTool({
   input: z.strictObject({
     db_instance_id: DbInstanceId,
     region,
-    start: Time.default("1h").describe(
-      "ISO 8601 or an age; at most as long ago as data is kept (7 days unless paid for)",
-    ),
+    start: Time.default("1h").describe("ISO 8601 or an age, within the 7 days (or more, if paid for) that are kept"),
     end: Time.optional(),
     top: z.int().min(1).max(25).default(10).describe("How many waits and statements"),
   }),

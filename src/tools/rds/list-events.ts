@@ -51,8 +51,8 @@ const input = z
       .min(1)
       .max(20)
       .optional()
-      .describe('e.g. "failover", "low storage", "configuration change"'),
-    start: Time.default("24h").describe("ISO 8601 or an age; at most 14d ago"),
+      .describe('e.g. "failover", "low storage"'),
+    start: Time.default("24h").describe("ISO 8601 or an age"),
     end: Time.optional(),
     limit,
     cursor,
@@ -84,7 +84,7 @@ export const listEvents = defineTool({
   name: "rds_list_events",
   title: "List RDS events",
   description:
-    "What happened to RDS databases, newest first: failovers, restarts, backups, storage running low, configuration changes, maintenance. By source, category and time, up to 14 days back (default: the last 24 hours). Counts by first category come first.",
+    "What happened to RDS databases, newest first: failovers, restarts, backups, low storage, configuration changes, maintenance. By source, category and time, up to 14 days back. Counts by first category come first.",
   service: "rds",
   effect: "read",
   idempotent: true,

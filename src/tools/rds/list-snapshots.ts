@@ -19,7 +19,7 @@ const input = z.strictObject({
   db_instance_id: DbInstanceId.optional(),
   type: z.enum(["manual", "automated", "awsbackup"]).optional().describe("Default: manual and automated"),
   statuses,
-  created_before: Time.optional().describe('ISO 8601, or an age: "30d" finds those older than 30 days'),
+  created_before: Time.optional().describe('ISO 8601 or an age: "30d" is older than 30 days'),
   created_after: Time.optional(),
   limit,
   cursor,
@@ -47,7 +47,7 @@ export const listSnapshots = defineTool({
   name: "rds_list_snapshots",
   title: "List RDS snapshots",
   description:
-    "Find snapshots of RDS DB instances, by instance, type, status or age, in one or several regions. Counts by status come first. Snapshots of Aurora clusters are not among them. Use rds_describe_snapshot to see with whom one is shared.",
+    "Find snapshots of RDS DB instances (not of Aurora clusters) by instance, type, status or age, in one or several regions. Counts by status come first. Use rds_describe_snapshot to see with whom one is shared.",
   service: "rds",
   effect: "read",
   idempotent: true,
