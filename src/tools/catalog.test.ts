@@ -15,7 +15,7 @@ const SNAKE_CASE = /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 const READ_VERBS = ["list", "describe", "get", "query", "filter"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
-const UNITLESS = ["matched", "returned", "tags_omitted", "iops"];
+const UNITLESS = ["matched", "returned", "tags_omitted", "iops", "total", "next_offset"];
 const UNIT = /_(ms|s|bytes|kib|mib|gib|percent|usd)$/;
 
 interface JsonSchema {
