@@ -24,7 +24,7 @@ export function queryResults(
   });
 }
 
-/** GetQueryResults and StopQuery of a proxy, answered for good. */
+/** StopQuery of a query that was running. */
 export const QUERY_STOPPED = JSON.stringify({ success: true });
 
 export interface FakeLogGroup {
@@ -53,4 +53,47 @@ export function describeLogGroups(
     ...group,
   }));
   return JSON.stringify({ logGroups: full, ...(next && { nextToken: next }) });
+}
+
+export interface FakeEvent {
+  at: number;
+  message: string;
+  stream?: string;
+}
+
+/**
+ * FilterLogEvents over events in the order of time, searched from either end, which moto does not do. Tokens say where
+ * the next page starts and in which direction, as AWS's do.
+ */
+export function filterLogEvents(events: readonly FakeEvent[], parameters: Record<string, unknown>): string {
+  const {
+    limit = 10_000,
+    nextToken,
+    startFromHead = true,
+    startTime = 0,
+    endTime = Infinity,
+  } = parameters as {
+    limit?: number;
+    nextToken?: string;
+    startFromHead?: boolean;
+    startTime?: number;
+    endTime?: number;
+  };
+  const [direction = startFromHead ? "f" : "b", from = "0"] = nextToken?.split("/") ?? [];
+  const found = events
+    .map((event, index) => ({ ...event, index }))
+    .filter(({ at }) => at >= startTime && at <= endTime);
+  if (direction === "b") found.reverse();
+  const page = found.slice(Number(from), Number(from) + limit);
+  const next = Number(from) + limit;
+  return JSON.stringify({
+    events: page.map(({ at, message, stream = "web/1", index }) => ({
+      eventId: `event-${index}`,
+      ingestionTime: at,
+      logStreamName: stream,
+      message,
+      timestamp: at,
+    })),
+    ...(next < found.length && { nextToken: `${direction}/${next}` }),
+  });
 }
