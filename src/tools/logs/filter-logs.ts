@@ -54,7 +54,7 @@ export const filterLogs = defineTool({
   name: "cloudwatch_filter_logs",
   title: "Read log lines",
   description:
-    "Lines of one log group by filter pattern, newest or oldest first, of the last hour unless start says otherwise (at most 31 days). A page may be short or empty before the search is over: go on while truncated. cloudwatch_query_logs counts, and searches several groups.",
+    "Lines of one log group, of the last hour unless start says otherwise (at most 31 days), by filter pattern. A page may be short or empty before the search is over: go on while truncated. cloudwatch_query_logs counts lines.",
   service: "cloudwatch",
   effect: "read",
   idempotent: true,

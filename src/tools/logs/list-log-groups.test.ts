@@ -79,12 +79,12 @@ describe("against moto", () => {
 
 test("filters are AWS's own, so that nothing is fetched in vain", async () => {
   answerWith([]);
-  await list({ name_contains: "orders", class: "INFREQUENT_ACCESS" });
+  await list({ name_contains: "orders" });
   await list({ prefix: "/aws/lambda/" });
   assert.deepEqual(
     world.proxy.requests.filter(({ service }) => service === "logs").map(({ parameters }) => parameters),
     [
-      { limit: 50, logGroupNamePattern: "orders", logGroupClass: "INFREQUENT_ACCESS" },
+      { limit: 50, logGroupNamePattern: "orders" },
       { limit: 50, logGroupNamePrefix: "/aws/lambda/" },
     ],
   );

@@ -16,8 +16,7 @@ const NamePart = z.string().regex(/^[.\-_/#A-Za-z0-9]{1,512}$/, "not part of a l
 const fields = z.strictObject({
   ...regionFields,
   prefix: NamePart.optional(),
-  name_contains: NamePart.optional().describe("Case-sensitive"),
-  class: z.enum(["STANDARD", "INFREQUENT_ACCESS", "ESSENTIALS", "DELIVERY"]).optional(),
+  name_contains: NamePart.optional(),
   limit,
   cursor,
 });
@@ -75,7 +74,6 @@ export const listLogGroups = defineTool({
             limit: PAGE_SIZE,
             ...(given.prefix && { logGroupNamePrefix: given.prefix }),
             ...(given.name_contains && { logGroupNamePattern: given.name_contains }),
-            ...(given.class && { logGroupClass: given.class }),
             ...(token && { nextToken: token }),
           }),
         );

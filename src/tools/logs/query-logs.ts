@@ -39,7 +39,7 @@ export const queryLogs = defineTool({
   name: "cloudwatch_query_logs",
   title: "Query logs with Logs Insights",
   description:
-    "Run a Logs Insights query over at most 20 log groups and 31 days. Scanned data costs money: the reply has scanned_bytes and an estimate of the cost. What still runs after 20 s goes on, for cloudwatch_get_query_results. cloudwatch_filter_logs shows plain lines of one group.",
+    "Run a Logs Insights query over up to 20 log groups and 31 days. Scanning costs money: the reply estimates how much. What still runs after 20 s goes on, for cloudwatch_get_query_results. cloudwatch_filter_logs shows plain lines.",
   service: "cloudwatch",
   effect: "read",
   // Asking again is paid again.

@@ -40,7 +40,6 @@ const NOT_COUNT = [null, -1, 1.5, "20", 1e9, Number.MAX_SAFE_INTEGER, true, [], 
 const wrong: Record<string, readonly unknown[]> = {
   prefix: [...NAMES, ...NOT_TEXT],
   name_contains: [...NAMES, ...NOT_TEXT],
-  class: ["standard", "", "ALL", ...NOT_TEXT],
   log_group: [...NAMES, ...NOT_TEXT],
   log_groups: [
     ...NOT_LIST.filter((value) => typeof value !== "object" || !Array.isArray(value) || value.length !== 1),
