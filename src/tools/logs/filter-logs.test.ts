@@ -224,7 +224,7 @@ describe("pages", () => {
 
 describe("what lines may hold", () => {
   const PEM_BODY = Array.from({ length: 6 }, (_, i) =>
-    `MIIEpAIBAAKCAQEA7bq${i}aXo0Zy9Qm1Lk2Jh3Gf4Ds5Pq6Wo7Eu8Rt9YvB0NcXzKq`.slice(0, 64),
+    `MIIEpAIBAAKCAQEA7bq${i}aXo0/y9Qm1Lk2Jh3Gf4Ds5Pq6Wo7Eu8Rt9Yv/0NcXzKq`.slice(0, 64),
   );
   const CANARIES = {
     akid: "AKIAIOSFODNN7CANARY1",
@@ -272,6 +272,13 @@ describe("what lines may hold", () => {
     assertNoSecret((await read()).text);
   });
 
+  test("nor when they are wrapped in JSON", async () => {
+    answerWith(
+      recent(PEM_BODY.map((line) => JSON.stringify({ log: `${line}\n`, stream: "stdout" }).replaceAll("/", "\\/"))),
+    );
+    assertNoSecret((await read()).text);
+  });
+
   test("nor does half of a secret, wherever the line is cut", async () => {
     const secrets = [
       `postgres://app:${CANARIES.url}@db`,
@@ -293,6 +300,7 @@ describe("what lines may hold", () => {
     const kept = [
       `sha256:${"0123456789abcdef".repeat(4)}`,
       "/usr/local/lib/node_modules/some_package/dist/commands/Describe/index.js:12",
+      "org/springframework/boot/autoconfigure/web/servlet/DispatcherServlet2Configuration1",
       "Root=1-67891233-abcdef012345678912345678",
     ];
     answerWith(recent(kept));
@@ -320,8 +328,11 @@ describe("what lines may hold", () => {
   });
 
   test("AWS leaves things out: still an answer", async () => {
-    answer(() => JSON.stringify({ events: [{}, { message: null, timestamp: 1_790_000_000_000 }] }));
+    answer(() =>
+      JSON.stringify({ events: [{}, { timestamp: 1e300 }, { message: null, timestamp: 1_790_000_000_000 }] }),
+    );
     assert.deepEqual((await read()).content.lines, [
+      { at: "", stream: "", message: "" },
       { at: "", stream: "", message: "" },
       { at: "2026-09-21T14:13:20.000Z", stream: "", message: "" },
     ]);

@@ -5,7 +5,7 @@ import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { openCursor, questionHash, sealCursor } from "../shared/cursor.ts";
 import { cursor, region } from "../shared/schemas.ts";
 import { Time, timeRange } from "../shared/time.ts";
-import { countFitting, KeyWatch, roomFor, shorten, shownText } from "./lines.ts";
+import { countFitting, isoTime, KeyWatch, roomFor, shorten, shownText } from "./lines.ts";
 import { LogGroupName, logGroups, noSuchLogGroup, sdk } from "./log-group.ts";
 
 const MAX_RANGE_MS = 31 * 86_400_000;
@@ -175,7 +175,7 @@ function linesOf(given: Input, from: number, events: readonly Placed[], mask: Re
   return watched.map(({ event, message }): z.input<typeof Line> => {
     const { text, cut } = shownText(message.replace(/\s+$/, ""), given.max_line_bytes, mask);
     return {
-      at: event.timestamp === undefined ? "" : new Date(event.timestamp).toISOString(),
+      at: isoTime(event.timestamp) ?? "",
       stream: shorten(cleanText(event.logStreamName ?? "", 512), MAX_STREAM_BYTES),
       message: text,
       ...(cut && { cut }),

@@ -8,17 +8,27 @@ export interface Shown {
 
 type Mask = (text: string) => string;
 
+/** A run of base64 as long as the lines of a PEM file; JSON may have escaped its slashes. */
+const BASE64_RUN = /(?<![A-Za-z0-9+/=\\])(?:[A-Za-z0-9+/]|\\\/){60,}={0,2}(?![A-Za-z0-9+/=])/g;
+
 /**
- * What a private key printed line by line consists of: a run of base64 as long as PEM lines are, with capitals, small
- * letters and digits (a digest in hex or a path has not all of them). No line of it alone looks like a secret.
+ * A private key printed line by line: no line of it alone looks like a secret but for this. Digests in hex, paths and
+ * class names have fewer capitals or digits than random base64 has.
  */
-const BASE64_RUN =
-  /(?<![A-Za-z0-9+/=])(?=[a-z0-9+/]*[A-Z])(?=[A-Z0-9+/]*[a-z])(?=[A-Za-z+/]*\d)[A-Za-z0-9+/]{60,}={0,2}(?![A-Za-z0-9+/=])/g;
-const HIDDEN = "[base64 hidden]";
+function hideKeyLine(run: string): string {
+  const count = (pattern: RegExp) => run.match(pattern)?.length ?? 0;
+  return count(/[A-Z]/g) >= 8 && count(/[a-z]/g) >= 8 && count(/\d/g) >= 2 ? "[base64 hidden]" : run;
+}
+
+/** Undefined for what is no time, so that it is left out. */
+export function isoTime(ms: number | undefined): string | undefined {
+  const time = new Date(ms ?? Number.NaN);
+  return Number.isNaN(time.getTime()) ? undefined : time.toISOString();
+}
 
 /** Secrets are looked for before anything is cut: half a secret no longer looks like one. */
 export function shownText(text: string, maxBytes: number, mask: Mask): Shown {
-  const safe = mask(cleanText(text, Number.MAX_SAFE_INTEGER)).replace(BASE64_RUN, HIDDEN);
+  const safe = mask(cleanText(text, Number.MAX_SAFE_INTEGER)).replace(BASE64_RUN, hideKeyLine);
   const short = shorten(safe, maxBytes);
   return { text: short, cut: short !== safe };
 }

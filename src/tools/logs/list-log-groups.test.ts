@@ -132,7 +132,9 @@ test("names of 512 characters are shown whole, on pages under 10 KB, and none is
 
 test("AWS leaves fields out or sends new values: still a row", async () => {
   answer(() =>
-    JSON.stringify({ logGroups: [{}, { logGroupName: "/x", logGroupClass: "NEW_CLASS", storedBytes: null }] }),
+    JSON.stringify({
+      logGroups: [{}, { logGroupName: "/x", logGroupClass: "NEW_CLASS", storedBytes: null, creationTime: 1e300 }],
+    }),
   );
   const reply = await list();
   assertClean(reply);

@@ -5,7 +5,7 @@ import { questionHash } from "../shared/cursor.ts";
 import { listRegions, listReply } from "../shared/listing.ts";
 import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { cursor, limit, listOutput } from "../shared/schemas.ts";
-import { roomFor } from "./lines.ts";
+import { isoTime, roomFor } from "./lines.ts";
 import { sdk } from "./log-group.ts";
 
 /** The most DescribeLogGroups gives at once. */
@@ -109,13 +109,14 @@ function classOf({ logGroupClass }: LogGroup): string {
 }
 
 function itemOf(group: LogGroup, region: string): z.input<typeof Item> {
+  const created = isoTime(group.creationTime);
   return {
     name: group.logGroupName ?? "",
     region,
     ...(group.storedBytes !== undefined && { stored_bytes: group.storedBytes }),
     retention: retentionOf(group),
     class: classOf(group),
-    ...(group.creationTime !== undefined && { created: new Date(group.creationTime).toISOString() }),
+    ...(created && { created }),
     ...(group.dataProtectionStatus && { data_protection: group.dataProtectionStatus }),
   };
 }

@@ -11,7 +11,7 @@ import { QUERY_STOPPED, queryResults } from "../../../test/support/logs-answers.
 import type { Stage } from "../../../test/support/stage.ts";
 import type { World } from "../../../test/support/world.ts";
 
-export const GROUP = "/app/orders";
+const GROUP = "/app/orders";
 const QUERY = { log_groups: [GROUP], query: "fields @message | sort @timestamp desc" };
 
 /** One group with two streams; the results of Logs Insights, which moto invents, come from the proxy. */
