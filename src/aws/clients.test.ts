@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { EC2Client } from "@aws-sdk/client-ec2";
+import {
+  DescribeInstancesCommand,
+  DescribeVolumesCommand,
+  EC2Client,
+  StartInstancesCommand,
+} from "@aws-sdk/client-ec2";
 import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import {
   type AwsUnderTest,
@@ -128,6 +133,47 @@ test("made-up regions push the oldest client out instead of filling the memory",
   for (let i = 0; i < 200; i++) session.aws.client(EC2Client, `xx-made-up-${i}`);
   assert.equal(clients.breakers().length, 64);
   assert.equal(breakerState(clients, "xx-made-up-199"), "closed");
+});
+
+describe("ending what a call began", () => {
+  const described = new DescribeInstancesCommand({});
+
+  test("works after the call's signal has fired, and is recorded with the call", async () => {
+    const region = aws.region();
+    const abort = new AbortController();
+    const session = await aws.clients.session(EC2_ACTIONS, abort.signal);
+    abort.abort();
+    await assert.rejects(session.aws.client(EC2Client, region).send(described), { kind: "cancelled" });
+    assert.equal(aws.sent(region).length, 0);
+    await session.aws.cleanupClient(EC2Client, region).send(new DescribeInstancesCommand({}));
+    assert.deepEqual(
+      session.attempts.map(({ operation, result }) => [operation, result]),
+      [["DescribeInstances", "ok"]],
+    );
+  });
+
+  test("lets no change through, not even of a call that may change, and nothing undeclared", async () => {
+    const region = aws.region();
+    const session = await aws.clients.session(EC2_ACTIONS, NEVER);
+    session.allowChanges();
+    const cleanup = session.aws.cleanupClient(EC2Client, region);
+    const start = new StartInstancesCommand({ InstanceIds: ["i-0123456789abcdef0"] });
+    await assert.rejects(cleanup.send(start), { kind: "internal", detail: "unintended_change" });
+    const other = new DescribeVolumesCommand({});
+    await assert.rejects(cleanup.send(other), { kind: "internal", detail: "undeclared_action" });
+    assert.deepEqual([aws.sent(region).length, session.writeState], [0, "none"]);
+  });
+
+  test("does not wait long for a silent service", async () => {
+    const region = aws.region();
+    aws.break(region, { kind: "hang" });
+    const session = await aws.clients.session(EC2_ACTIONS, NEVER);
+    // A request of the call's own would time out as "EC2 in … did not answer in time", after ten seconds.
+    await assert.rejects(session.aws.cleanupClient(EC2Client, region).send(new DescribeInstancesCommand({})), {
+      kind: "timeout",
+      message: "AWS did not answer ec2:DescribeInstances in time.",
+    });
+  });
 });
 
 test("requests may take as long as documented, and a timeout is an error", async () => {

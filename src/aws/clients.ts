@@ -47,6 +47,9 @@ export interface AwsSession {
 // biome-ignore lint/suspicious/noExplicitAny: each service's constructor has its own config type
 type ServiceClass = new (config: any) => AwsClient;
 
+/** How long a call that has ended may still spend on ending what it began. */
+const CLEANUP_MS = 3_000;
+
 /** More regions than AWS has: only made-up names push a client (and its breaker) out. */
 const MAX_REGIONS = 64;
 
@@ -99,6 +102,11 @@ export class AwsClients {
     const aws: Aws = {
       regionOf: (named) => regionOf(named, region),
       client: (service, region) => bind(this.#client(service, region, shared) as InstanceType<typeof service>, pass),
+      cleanupClient: (service, region) => {
+        const signal = AbortSignal.timeout(CLEANUP_MS);
+        const cleanup: Pass = { ...pass, signal, mayChange: false };
+        return bind(this.#client(service, region, shared) as InstanceType<typeof service>, cleanup);
+      },
     };
     return {
       aws,

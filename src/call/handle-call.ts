@@ -80,6 +80,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
       aws: session.aws,
       account,
       site: parts.options.site,
+      mask: (text) => String(parts.redact(text)),
       signal: deadline.signal,
       progress: call.request.progress,
     };

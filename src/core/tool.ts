@@ -41,6 +41,12 @@ export interface Aws {
   /** A client of this class for this region, e.g. `aws.client(EC2Client, "eu-west-1")`. Cheap: the real one is cached. */
   // biome-ignore lint/suspicious/noExplicitAny: each service's constructor has its own config type
   client<C extends AwsClient>(service: new (config: any) => C, region: string): C;
+  /**
+   * The same, for ending what the call began at AWS (a query that runs): it also works when the call's signal has fired,
+   * for a few seconds, and lets nothing through that changes something.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  cleanupClient<C extends AwsClient>(service: new (config: any) => C, region: string): C;
 }
 
 /** Tells the client how far a long call has come; safe to call at any time, does nothing when nobody listens. */
@@ -59,6 +65,11 @@ export interface ReadContext {
   /** The account behind the server's credentials, `unknown` when AWS cannot tell. */
   account: string;
   site: Site;
+  /**
+   * Replaces the secrets in a text. Every reply goes through it anyway; a tool uses it before it cuts a text that may
+   * hold one, because half a secret no longer looks like one.
+   */
+  mask: (text: string) => string;
   signal: AbortSignal;
   progress: Progress;
 }

@@ -16,8 +16,9 @@ const SNAKE_CASE = /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 const READ_VERBS = ["list", "describe", "get", "query", "filter"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
-const UNITLESS = ["matched", "returned", "iops", "connections", "vcpus"];
-const UNIT = /_(ms|s|days|bytes|kib|mib|gib|percent|usd|sessions|omitted)$/;
+const UNITLESS = ["matched", "returned", "iops", "connections", "vcpus", "total", "next_offset", "paid_requests"];
+/** An `amount` is of the `currency` beside it. */
+const UNIT = /_(ms|s|days|bytes|kib|mib|gib|percent|usd|sessions|omitted)$|(^|_)amount$/;
 
 interface JsonSchema {
   type?: string;
@@ -50,6 +51,8 @@ function* propertiesOf(schema: JsonSchema, path = ""): Generator<{ key: string; 
   }
 }
 
+/** What there is once for all regions: it is asked in one place. */
+const isGlobal = (tool: Tool) => tool.service === "cost";
 const isList = (tool: Tool) => /^[a-z0-9]+_list_/.test(tool.name);
 
 test("names are unique, and so are titles and descriptions", () => {
@@ -172,13 +175,14 @@ for (const tool of catalog) {
       assert.equal(changes.length > 0, tool.effect !== "read", `${changes}`);
     });
 
-    test("can be pointed at a region", () => {
-      assert.ok(shape.includes("region"));
+    test("can be pointed at a region, if it is about one", () => {
+      assert.equal(shape.includes("region"), !isGlobal(tool));
     });
 
     if (isList(tool)) {
       test("lists in the frame of the house", () => {
-        for (const key of ["limit", "cursor", "region"]) assert.ok(shape.includes(key), key);
+        for (const key of ["limit", "cursor", ...(isGlobal(tool) ? [] : ["region"])])
+          assert.ok(shape.includes(key), key);
         const { limit } = input.properties ?? {};
         assert.deepEqual([limit?.default, limit?.minimum, limit?.maximum], [20, 1, 200]);
         assert.deepEqual(Object.keys(output.properties ?? {}), FRAME);

@@ -54,6 +54,26 @@ async function withFault<T>(fault: "denied" | "throttle" | "hang", work: () => P
   }
 }
 
+/** Sends the call that a client gives up, and waits until the server has gone quiet. */
+async function giveUp(tool: string, { cancelled }: Stage[string]): Promise<void> {
+  if (!cancelled) return;
+  const held = world.proxy.ruleFirst({ operation: cancelled.after, fault: { kind: "hang" } });
+  const before = sent().length;
+  const abort = new AbortController();
+  const pending = world.client.callTool({ name: tool, arguments: cancelled.args }, { signal: abort.signal });
+  pending.catch(() => {});
+  await eventually(() =>
+    sent()
+      .slice(before)
+      .some(({ operation }) => operation === cancelled.after),
+  );
+  abort.abort();
+  await assert.rejects(pending);
+  const last = () => sent().at(-1);
+  await eventually(() => last()?.operation !== cancelled.after && last()?.status !== undefined);
+  held.remove();
+}
+
 for (const tool of catalog) {
   describe(tool.name, () => {
     test("is refused by AWS: says which action is missing, and to whom to turn", async () => {
@@ -114,6 +134,7 @@ for (const tool of catalog) {
         assert.ok(parsed.success, `${parsed.error} in ${reply.text}`);
         assert.ok(Buffer.byteLength(reply.text) <= MAX_REPLY_BYTES, `${reply.text.length}`);
       }
+      await giveUp(tool.name, stageOf(tool.name));
       const used = sent().map(({ service, operation }) => `${IAM_PREFIX[service] ?? service}:${operation}`);
       const declared = tool.iam.filter(({ impliedBy }) => impliedBy === undefined).map(({ action }) => action);
       assert.deepEqual([...new Set(used)].sort(), [...declared].sort());

@@ -1,3 +1,82 @@
-import type { WrongArguments } from "../../../test/support/wrong.ts";
+import {
+  HOSTILE_TEXTS,
+  LONG,
+  NOT_BOOLEAN,
+  NOT_LIST,
+  NOT_TEXT,
+  type WrongArguments,
+} from "../../../test/support/wrong.ts";
 
-export const costWrong: Record<string, WrongArguments> = {};
+const DAYS: unknown[] = [
+  ...HOSTILE_TEXTS,
+  ...NOT_TEXT,
+  "2026-02-30",
+  "2026-13-01",
+  "2026-1-1",
+  "2026-01-01T00:00:00Z",
+  "20260101",
+  "01/02/2026",
+  "30",
+  "30 d",
+  "4w",
+  "1h",
+  "-1d",
+  "9999d",
+];
+const DIMENSIONS: unknown[] = [
+  ...HOSTILE_TEXTS,
+  "SERVICE",
+  "Service",
+  "services",
+  "LINKED_ACCOUNT",
+  "tag:",
+  "tags:env",
+  "TAG:env",
+  "cost_category:x",
+  "service ",
+  `tag:${"x".repeat(129)}`,
+  "tag:a\nb",
+];
+const NOT_COUNT = [null, 0, -1, 1.5, "20", 1e9, true, [], {}];
+
+const wrong: Record<string, readonly unknown[]> = {
+  start: DAYS,
+  end: DAYS,
+  granularity: ["hourly", "DAILY", "", ...NOT_TEXT],
+  group_by: [...NOT_LIST, ...DIMENSIONS.map((value) => [value]), "service", ["service", "region", "account"]],
+  filter: [
+    null,
+    "service=x",
+    '{"service":"x"}',
+    1,
+    true,
+    [],
+    [{ Key: "SERVICE", Values: ["x"] }],
+    { Dimensions: { Key: "SERVICE", Values: ["x"] } },
+    { And: [] },
+    { service: null },
+    { service: 1 },
+    { service: [] },
+    { service: [1] },
+    { service: { value: "x" } },
+    { service: LONG },
+    { service: Array.from({ length: 51 }, String) },
+    { [LONG]: "x" },
+    Object.fromEntries(Array.from({ length: 11 }, (_, index) => [`tag:k${index}`, "v"])),
+    JSON.parse('{"__proto__":"x"}'),
+    JSON.parse('{"service":{"__proto__":"x"}}'),
+    ...DIMENSIONS.map((name) => ({ [String(name)]: "x" })),
+  ],
+  metric: ["UnblendedCost", "UNBLENDED_COST", "usage", "", ...NOT_TEXT],
+  top: [...NOT_COUNT, 101],
+  compare: NOT_BOOLEAN,
+  interval_percent: [...NOT_COUNT, 50, 100],
+  dimension: [...DIMENSIONS, ...NOT_TEXT],
+  search: ["", LONG, ...NOT_TEXT],
+};
+
+export const costWrong: Record<string, WrongArguments> = {
+  cost_get_cost_and_usage: { good: {}, wrong },
+  cost_get_forecast: { good: {}, wrong },
+  cost_list_dimension_values: { good: { dimension: "service" }, wrong },
+};

@@ -36,21 +36,30 @@ export function questionHash(tool: string, input: Record<string, unknown>): stri
 }
 
 /** `<question>.<checksum>.<body>`; the checksum tells an altered or cut-off cursor from a good one. It is no secret. */
-export function encodeCursor(question: string, resume: Resume): string {
-  const body = Buffer.from(JSON.stringify(resume)).toString("base64url");
+export function sealCursor(question: string, value: object): string {
+  const body = Buffer.from(JSON.stringify(value)).toString("base64url");
   return `${question}.${digest(question, body)}.${body}`;
 }
 
 /** @throws ToolError `invalid_input` for anything that is not an unaltered cursor of this very question */
-export function decodeCursor(question: string, cursor: string): Resume {
+export function openCursor<T>(question: string, cursor: string, schema: z.ZodType<T>): T {
   const [asked = "", checksum = "", body = "", ...rest] = cursor.split(".");
   if (rest.length > 0 || checksum !== digest(asked, body)) {
     throw badCursor("cursor: not a next_cursor of this server, or not all of it.");
   }
   if (asked !== question) throw badCursor("cursor: it belongs to a request with another tool, region or filter.");
-  const resume = Resume.safeParse(parseJson(Buffer.from(body, "base64url").toString("utf8")));
-  if (!resume.success) throw badCursor("cursor: not a next_cursor of this server.");
-  return resume.data;
+  const value = schema.safeParse(parseJson(Buffer.from(body, "base64url").toString("utf8")));
+  if (!value.success) throw badCursor("cursor: not a next_cursor of this server.");
+  return value.data;
+}
+
+export function encodeCursor(question: string, resume: Resume): string {
+  return sealCursor(question, resume);
+}
+
+/** @throws ToolError `invalid_input` for anything that is not an unaltered cursor of this very question */
+export function decodeCursor(question: string, cursor: string): Resume {
+  return openCursor(question, cursor, Resume);
 }
 
 export function badCursor(message: string): ToolError {

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { after, before, beforeEach, test } from "node:test";
+import { dimensionValues, tagValues } from "../../../test/support/cost-answers.ts";
+import { assertClean, HOSTILE } from "../../../test/support/hostile.ts";
+import { startWorld, type World } from "../../../test/support/world.ts";
+import { addDays, today } from "./period.ts";
+
+const TOOL = "cost_list_dimension_values";
+let world: World;
+let asked = 0;
+
+before(async () => {
+  world = await startWorld();
+});
+after(() => world?.close());
+beforeEach(() => world.reset());
+
+const fresh = () => ({ dimension: "service", search: `q${asked++}` });
+const sent = () => world.proxy.requests.filter(({ service }) => service === "ce");
+
+async function list(args: Record<string, unknown>) {
+  const reply = await world.call(TOOL, args);
+  assert.equal(reply.isError, false, reply.text);
+  assertClean(reply);
+  return reply;
+}
+type Values = readonly { value: string; description?: string }[];
+function answerWith(values: Values, pageSize?: number) {
+  const body = ({ parameters }: { parameters: Record<string, unknown> }) =>
+    dimensionValues(values, parameters, pageSize);
+  world.proxy.rule({ operation: "GetDimensionValues", fault: { kind: "respond", status: 200, body } });
+}
+const numbered = (count: number): Values => Array.from({ length: count }, (_, i) => ({ value: `value-${i}` }));
+
+test("values with their names, in the frame of a list", async () => {
+  answerWith([{ value: "123456789012", description: "production" }, { value: "210987654321" }]);
+  const { content } = await list({ dimension: "account", start: "2026-01-01", end: "2026-01-31" });
+  const { as_of: _asOf, ...rest } = content;
+  assert.deepEqual(rest, {
+    summary: { matched: 2, paid_requests: 1, counts_complete: true },
+    items: [{ value: "123456789012", name: "production" }, { value: "210987654321" }],
+    returned: 2,
+    truncated: false,
+    regions: ["global"],
+  });
+  assert.deepEqual(sent()[0]?.parameters, {
+    TimePeriod: { Start: "2026-01-01", End: "2026-02-01" },
+    Dimension: "LINKED_ACCOUNT",
+  });
+});
+
+test("what is searched for is AWS's to find", async () => {
+  answerWith([]);
+  const { content } = await list({ dimension: "usage_type", search: "BoxUsage" });
+  assert.equal(content.returned, 0);
+  assert.deepEqual(sent()[0]?.parameters, {
+    TimePeriod: { Start: addDays(today(), -30), End: addDays(today(), 1) },
+    Dimension: "USAGE_TYPE",
+    SearchString: "BoxUsage",
+  });
+});
+
+test("tag keys, and the values of one", async () => {
+  const body = ({ parameters }: { parameters: Record<string, unknown> }) =>
+    tagValues(parameters.TagKey === "env" ? ["", "prod", "test"] : ["env", "team"]);
+  world.proxy.rule({ operation: "GetTags", fault: { kind: "respond", status: 200, body } });
+  const keys = await list({ dimension: "tag" });
+  assert.deepEqual(keys.content.items, [{ value: "env" }, { value: "team" }]);
+  const values = await list({ dimension: "tag:env" });
+  assert.deepEqual(values.content.items, [{ value: "" }, { value: "prod" }, { value: "test" }]);
+});
+
+test("2,500 values are reached by cursor; the pages cut from one answer are paid for once", async () => {
+  answerWith(numbered(2_500));
+  const args = fresh();
+  const first = await list(args);
+  assert.ok(Buffer.byteLength(first.text) < 10_000);
+  assert.deepEqual(first.content.summary, { matched: 2_000, paid_requests: 2, counts_complete: false });
+  const seen = [...first.content.items];
+  let paid = first.content.summary.paid_requests;
+  for (let cursor = first.content.next_cursor; cursor !== undefined; ) {
+    const { content } = await list({ ...args, cursor, limit: 200 });
+    seen.push(...content.items);
+    paid += content.summary.paid_requests;
+    cursor = content.next_cursor;
+  }
+  assert.deepEqual(seen, numbered(2_500));
+  assert.equal(paid, 3);
+  assert.equal(sent().length, 3);
+});
+
+test("long and hostile values", async () => {
+  const texts = Object.values(HOSTILE);
+  answerWith(texts.map((text) => ({ value: text.repeat(10), description: text.repeat(10) })));
+  const { text } = await list(fresh());
+  assert.ok(Buffer.byteLength(text) < 10_000, `${text.length}`);
+});
+
+test("AWS leaves things out: still an answer", async () => {
+  world.proxy.rule({ operation: "GetDimensionValues", fault: { kind: "respond", status: 200, body: "{}" } });
+  assert.deepEqual((await list(fresh())).content.items, []);
+  world.proxy.clearRules();
+  const body = JSON.stringify({ DimensionValues: [{}, { Value: null, Attributes: null }] });
+  world.proxy.rule({ operation: "GetDimensionValues", fault: { kind: "respond", status: 200, body } });
+  assert.deepEqual((await list(fresh())).content.items, [{ value: "" }, { value: "" }]);
+});
