@@ -1,0 +1,95 @@
+import type { MessageData, MetricDataQuery } from "@aws-sdk/client-cloudwatch";
+import type { ReadContext } from "../../core/tool.ts";
+import type { Point } from "../shared/series.ts";
+import { sdk } from "./metric.ts";
+import { fit } from "./text.ts";
+
+/** One series of an answer. A search gives several under one id. */
+export interface Result {
+  id: string;
+  label: string;
+  /** Ascending. */
+  points: Point[];
+  /** CloudWatch's, unless it is `Complete`. */
+  status: string | undefined;
+  messages: string[];
+}
+
+export interface MetricData {
+  results: Result[];
+  messages: string[];
+}
+
+/** CloudWatch's own bound of one request. */
+export const MAX_QUERIES = 500;
+/** Of 100,800 points each. */
+const MAX_PAGES = 5;
+const MAX_MESSAGES = 5;
+
+/** Asks for all of these series at once, page after page; what five pages cannot hold is said to be missing. */
+export async function getMetricData(
+  queries: MetricDataQuery[],
+  range: { from: number; to: number },
+  region: string,
+  { aws }: Pick<ReadContext, "aws">,
+): Promise<MetricData> {
+  const { CloudWatchClient, GetMetricDataCommand } = await sdk();
+  const client = aws.client(CloudWatchClient, region);
+  const series = new Map<string, Result>();
+  const messages = new Set<string>();
+  let token: string | undefined;
+  let pages = 0;
+  do {
+    const answer = await client.send(
+      new GetMetricDataCommand({
+        MetricDataQueries: queries,
+        StartTime: new Date(range.from),
+        EndTime: new Date(range.to),
+        ScanBy: "TimestampDescending",
+        ...(token && { NextToken: token }),
+      }),
+    );
+    const seen = new Map<string, number>();
+    for (const {
+      Id: id = "",
+      Label: label = "",
+      Timestamps,
+      Values,
+      StatusCode,
+      Messages,
+    } of answer.MetricDataResults ?? []) {
+      // Two series of a search may have the same label: they are told apart by their order, which all pages share.
+      const name = `${id}\0${label}`;
+      const nth = seen.get(name) ?? 0;
+      seen.set(name, nth + 1);
+      const key = `${name}\0${nth}`;
+      const result = series.get(key) ?? { id, label, points: [], status: undefined, messages: [] };
+      series.set(key, result);
+      result.points.push(...pointsOf(Timestamps, Values));
+      // Every page but a series' last calls it partial.
+      result.status = StatusCode === undefined || StatusCode === "Complete" ? undefined : fit(StatusCode, 40);
+      result.messages.push(...textsOf(Messages).filter((text) => !result.messages.includes(text)));
+    }
+    for (const text of textsOf(answer.Messages)) messages.add(text);
+    token = answer.NextToken || undefined;
+    pages += 1;
+  } while (token !== undefined && pages < MAX_PAGES);
+  if (token !== undefined)
+    messages.add("There is more data than fits; use a larger period_s, a shorter range or fewer metrics.");
+  for (const { points } of series.values()) points.sort((a, b) => a.time - b.time);
+  return { results: [...series.values()], messages: [...messages].slice(0, MAX_MESSAGES) };
+}
+
+function pointsOf(times: readonly Date[] | undefined, values: readonly (number | null)[] | undefined): Point[] {
+  return (times ?? []).flatMap((moment, index) => {
+    const time = moment.getTime();
+    const value = values?.[index];
+    return typeof value === "number" && Number.isFinite(value) && !Number.isNaN(time) ? [{ time, value }] : [];
+  });
+}
+
+function textsOf(messages: readonly MessageData[] | undefined): string[] {
+  return (messages ?? [])
+    .slice(0, MAX_MESSAGES)
+    .map(({ Code, Value }) => fit([Code, Value].filter((part) => part).join(": "), 300));
+}
