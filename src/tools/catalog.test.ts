@@ -15,7 +15,33 @@ const SNAKE_CASE = /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 const READ_VERBS = ["list", "describe", "get", "query", "filter"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
-const UNITLESS = ["matched", "returned", "tags_omitted", "iops"];
+const UNITLESS = [
+  "matched",
+  "returned",
+  "tags_omitted",
+  "iops",
+  "dimensions_omitted",
+  "latest",
+  "min",
+  "max",
+  "avg",
+  "p95",
+  "missing_points",
+  "expected_points",
+  "points_omitted",
+  "gaps_omitted",
+  "datapoints",
+  "results_omitted",
+  "state_changes_24h",
+  "state_changes_7d",
+  "children_omitted",
+  "position",
+  "metrics_omitted",
+  "alarms_omitted",
+  "total_widgets",
+  "widgets_omitted",
+  "next_offset",
+];
 const UNIT = /_(ms|s|bytes|kib|mib|gib|percent|usd)$/;
 
 interface JsonSchema {

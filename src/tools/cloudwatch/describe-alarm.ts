@@ -48,7 +48,7 @@ export const describeAlarm = defineTool({
   name: "cloudwatch_describe_alarm",
   title: "Describe a CloudWatch alarm",
   description:
-    "One alarm of any kind: state and reason, what it watches and when it alarms in words, where its actions go, history of the last 7 days and whether it flaps; for composite alarms children and suppressor. Look at its metric with cloudwatch_get_metric_statistics.",
+    "One alarm of any kind: state and reason, condition in words, where its actions go, 7 days of history, flapping; children and suppressor of a composite one. cloudwatch_get_metric_statistics reads its metric.",
   service: "cloudwatch",
   effect: "read",
   idempotent: true,

@@ -55,7 +55,7 @@ export const getDashboard = defineTool({
   name: "cloudwatch_get_dashboard",
   title: "Read a CloudWatch dashboard with its data",
   description:
-    "Each widget of a dashboard with its data: latest, min, max, avg and trend per metric, alarm states, texts cut. Log queries are shown, not run (cloudwatch_query_logs runs them). Widgets of regions that are not named come without data; next_offset continues a long dashboard.",
+    "Each widget of a dashboard with its data: latest, min, max, avg, trend per metric, alarm states, texts. Log queries are not run: cloudwatch_query_logs does that. Only regions named are read; next_offset continues.",
   service: "cloudwatch",
   effect: "read",
   idempotent: true,
@@ -67,9 +67,9 @@ export const getDashboard = defineTool({
   input: z.strictObject({
     name: DashboardName,
     ...regionFields,
-    start: Time.default("3h").describe("ISO 8601, or how long ago: 90m, 7d"),
+    start: Time.default("3h"),
     end: Time.optional(),
-    offset: z.int().min(0).max(500).default(0).describe("Widgets to skip"),
+    offset: z.int().min(0).max(500).default(0),
   }),
   output,
   example: { name: "checkout-service", start: "6h" },

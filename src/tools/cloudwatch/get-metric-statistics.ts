@@ -24,20 +24,15 @@ import { fit, inWords, newestFitting, shortTime } from "./text.ts";
 const input = z.strictObject({
   namespace: Namespace,
   metric_name: MetricName,
-  dimensions: Dimensions.optional().describe("Exactly those of the metric, name → value"),
-  statistics: z
-    .array(Statistic)
-    .min(1)
-    .max(6)
-    .default(["Average"])
-    .describe("Average, Sum, Maximum, p99.9, tm90, IQM …"),
-  start: Time.default("3h").describe("ISO 8601, or how long ago: 90m, 7d"),
+  dimensions: Dimensions.optional().describe("All of the metric's, name → value"),
+  statistics: z.array(Statistic).min(1).max(6).default(["Average"]).describe("Average, Sum, Maximum, p99.9, tm90 …"),
+  start: Time.default("3h").describe("ISO 8601, or how long ago"),
   end: Time.optional(),
-  period_s: Period.optional().describe("Default: one that gives about 60 points"),
+  period_s: Period.optional().describe("Default: for ~60 points"),
   unit: z
     .string()
-    .regex(/^[A-Z][a-z]{1,12}(\/Second)?$/, "not a unit such as Seconds or Bytes/Second")
     .max(24)
+    .refine((text) => /^[A-Z][a-z]{1,12}(\/Second)?$/.test(text), "not a unit such as Seconds or Bytes/Second")
     .optional(),
   region,
 });
@@ -71,7 +66,7 @@ export const getMetricStatistics = defineTool({
   name: "cloudwatch_get_metric_statistics",
   title: "Get statistics of one CloudWatch metric",
   description:
-    "One metric over time: per statistic latest, min, max, avg, p95 and trend, then the points and the gaps without data. cloudwatch_list_metrics finds names and dimensions; cloudwatch_get_metrics takes several metrics or an expression.",
+    "One metric over time: latest, min, max, avg, p95 and trend per statistic, then points and gaps. cloudwatch_list_metrics finds its dimensions; cloudwatch_get_metrics takes several metrics or expressions.",
   service: "cloudwatch",
   effect: "read",
   idempotent: true,

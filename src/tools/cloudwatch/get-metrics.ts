@@ -13,14 +13,14 @@ const Query = z
   .strictObject({
     id: z
       .string()
-      .regex(/^[a-z][A-Za-z0-9_]{0,63}$/, "not an id such as m1")
+      .regex(/^[a-z]\w{0,63}$/, "not an id such as m1")
       .optional(),
     namespace: Namespace.optional(),
     metric_name: MetricName.optional(),
     dimensions: Dimensions.optional(),
     statistic: Statistic.optional(),
     expression: z.string().min(1).max(2048).optional(),
-    label: z.string().min(1).max(255).optional(),
+    label: z.string().max(255).optional(),
     hidden: z.boolean().optional(),
   })
   .superRefine((query, context) => {
@@ -45,13 +45,11 @@ const input = z.strictObject({
       if (new Set(ids).size < ids.length) context.addIssue({ code: "custom", message: "each id may be used once" });
       if (queries.every(({ hidden }) => hidden)) context.addIssue({ code: "custom", message: "all are hidden" });
     })
-    .describe(
-      "A metric each (statistic default Average), or an expression: math over other ids, SEARCH('…'), SELECT …",
-    ),
-  start: Time.default("3h").describe("ISO 8601, or how long ago: 90m, 7d"),
+    .describe("A metric each (statistic: Average), or an expression: math over ids, SEARCH('…'), SELECT …"),
+  start: Time.default("3h"),
   end: Time.optional(),
-  period_s: Period.optional().describe("Default: one that gives about 60 points"),
-  points: z.boolean().default(false).describe("Return the points, too"),
+  period_s: Period.optional().describe("Default: for ~60 points"),
+  points: z.boolean().default(false),
   region,
 });
 
@@ -86,7 +84,7 @@ export const getMetrics = defineTool({
   name: "cloudwatch_get_metrics",
   title: "Get several CloudWatch metrics or expressions",
   description:
-    "Several metrics, metric math, a SEARCH or a Metrics Insights query at once: latest, min, max, avg, p95 and trend of every result, with points on request; partial data and CloudWatch's messages are reported. For one metric with gaps, use cloudwatch_get_metric_statistics.",
+    "Several metrics, metric math, SEARCH or Metrics Insights at once: latest, min, max, avg, p95 and trend of every result, points on request; says where data is partial. cloudwatch_get_metric_statistics shows one metric with its gaps.",
   service: "cloudwatch",
   effect: "read",
   idempotent: true,

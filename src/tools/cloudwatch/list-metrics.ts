@@ -16,14 +16,14 @@ const MAX_FILTERS = 10;
 const input = z.strictObject({
   ...regionFields,
   namespace: Namespace.optional().describe("e.g. AWS/EC2"),
-  metric_name: MetricName.optional().describe("Exact"),
+  metric_name: MetricName.optional(),
   dimensions: Dimensions.refine(
     (given) => Object.keys(given).length <= MAX_FILTERS,
     `at most ${MAX_FILTERS} dimensions`,
   )
     .optional()
     .describe('Name → value; "*" for any value'),
-  recently_active: z.boolean().default(false).describe("Only with data in the last 3 hours"),
+  recently_active: z.boolean().default(false).describe("In the last 3 hours"),
   limit,
   cursor,
 });
@@ -48,7 +48,7 @@ export const listMetrics = defineTool({
   name: "cloudwatch_list_metrics",
   title: "List CloudWatch metrics",
   description:
-    "Find metrics by namespace, name and dimensions. Without a namespace the namespaces and their counts come first; with one, its metric names do. Feed namespace, metric_name and dimensions to cloudwatch_get_metric_statistics.",
+    "Find metrics by namespace, name and dimensions; counts by namespace come first, within a namespace by metric name. cloudwatch_get_metric_statistics reads one.",
   service: "cloudwatch",
   effect: "read",
   idempotent: true,

@@ -7,16 +7,18 @@ import { tagsOf } from "../shared/tags.ts";
 /** Loaded at the first call and remembered. */
 export const sdk = once(() => import("./sdk.ts"));
 
+// As refinements, because a pattern with \p is not one that every client's JSON Schema understands.
 export const Namespace = z
   .string()
-  .regex(/^[^:\p{Cc}][^\p{Cc}]*$/u, "not a namespace such as AWS/EC2")
-  .max(255);
+  .max(255)
+  .refine((text) => /^[^:\p{Cc}][^\p{Cc}]*$/u.test(text), "not a namespace such as AWS/EC2");
 export const MetricName = z
   .string()
-  .regex(/^[^\p{Cc}]+$/u, "not a metric name")
-  .max(255);
+  .max(255)
+  .refine((text) => /^[^\p{Cc}]+$/u.test(text), "not a metric name");
 
 const MAX_DIMENSIONS = 30;
+const MAX_DIMENSION_NAME = 255;
 
 /** Name → value. As with tag filters, `__proto__` would get lost on the way and widen the answer. */
 export const Dimensions = z.preprocess(
@@ -27,10 +29,13 @@ export const Dimensions = z.preprocess(
       return z.NEVER;
     };
     if (Object.hasOwn(given, "__proto__")) return refuse("__proto__ cannot be used as a dimension name");
-    if (Object.keys(given).length > MAX_DIMENSIONS) return refuse(`at most ${MAX_DIMENSIONS} dimensions`);
+    const entries = Object.entries(given);
+    if (entries.length > MAX_DIMENSIONS) return refuse(`at most ${MAX_DIMENSIONS} dimensions`);
+    if (entries.some(([name, value]) => name === "" || name.length > MAX_DIMENSION_NAME || value === ""))
+      return refuse("each needs a name, of at most 255 characters, and a value");
     return given;
   },
-  z.record(z.string().min(1).max(255), z.string().min(1).max(1024)),
+  z.record(z.string(), z.string().max(1024)),
 );
 
 const NUMBER = String.raw`\d{1,12}(\.\d{1,10})?`;

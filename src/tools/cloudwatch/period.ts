@@ -47,7 +47,10 @@ export interface Span {
  * @throws ToolError `invalid_input` for a range or a period CloudWatch has nothing for
  */
 export function gridOf(span: Span, now = Date.now()): Grid {
-  const { from, to } = timeRange(span, { maxMs: (KEPT_DAYS + 1) * SECONDS.day * 1000, now });
+  const range = timeRange(span, { maxMs: (KEPT_DAYS + 1) * SECONDS.day * 1000, now });
+  const { from } = range;
+  // There are no points of the future.
+  const to = Math.min(range.to, now);
   const ageS = (now - from) / 1000 - GRACE_S;
   const finest = KEPT.find(([kept]) => ageS <= kept)?.[1];
   if (finest === undefined) throw wrong(`start: CloudWatch keeps metrics for ${KEPT_DAYS} days only.`, "a later start");
