@@ -128,8 +128,20 @@ export function describeAlarms(alarms: readonly FakeAlarm[], withMoto = false): 
   };
 }
 
+export interface FakeHistoryItem {
+  AlarmName: string;
+  Timestamp?: number | undefined;
+  [field: string]: unknown;
+}
+
 /** A change of state, `agoMs` milliseconds ago, as the history has it. */
-export function stateChange(name: string, agoMs: number, from: string, to: string, reason = "Threshold Crossed") {
+export function stateChange(
+  name: string,
+  agoMs: number,
+  from: string,
+  to: string,
+  reason = "Threshold Crossed",
+): FakeHistoryItem {
   return {
     AlarmName: name,
     AlarmType: "MetricAlarm",
@@ -145,9 +157,7 @@ export function stateChange(name: string, agoMs: number, from: string, to: strin
 }
 
 /** DescribeAlarmHistory: by name and start, newest first, in pages. */
-export function describeAlarmHistory(
-  items: readonly { AlarmName: string; Timestamp?: number | undefined }[],
-): RespondBody {
+export function describeAlarmHistory(items: readonly FakeHistoryItem[]): RespondBody {
   return ({ parameters }) => {
     const { AlarmName, StartDate, MaxRecords = 100, NextToken } = parameters;
     const matching = items

@@ -1,4 +1,4 @@
-import type { MessageData, MetricDataQuery } from "@aws-sdk/client-cloudwatch";
+import type { MessageData, MetricDataQuery, MetricDataResult } from "@aws-sdk/client-cloudwatch";
 import type { ReadContext } from "../../core/tool.ts";
 import type { Point } from "../shared/series.ts";
 import { sdk } from "./metric.ts";
@@ -35,7 +35,7 @@ export async function getMetricData(
 ): Promise<MetricData> {
   const { CloudWatchClient, GetMetricDataCommand } = await sdk();
   const client = aws.client(CloudWatchClient, region);
-  const series = new Map<string, Result>();
+  const results: Result[] = [];
   const messages = new Set<string>();
   let token: string | undefined;
   let pages = 0;
@@ -49,35 +49,33 @@ export async function getMetricData(
         ...(token && { NextToken: token }),
       }),
     );
-    const seen = new Map<string, number>();
-    for (const {
-      Id: id = "",
-      Label: label = "",
-      Timestamps,
-      Values,
-      StatusCode,
-      Messages,
-    } of answer.MetricDataResults ?? []) {
-      // Two series of a search may have the same label: they are told apart by their order, which all pages share.
-      const name = `${id}\0${label}`;
-      const nth = seen.get(name) ?? 0;
-      seen.set(name, nth + 1);
-      const key = `${name}\0${nth}`;
-      const result = series.get(key) ?? { id, label, points: [], status: undefined, messages: [] };
-      series.set(key, result);
-      result.points.push(...pointsOf(Timestamps, Values));
-      // Every page but a series' last calls it partial.
-      result.status = StatusCode === undefined || StatusCode === "Complete" ? undefined : fit(StatusCode, 40);
-      result.messages.push(...textsOf(Messages).filter((text) => !result.messages.includes(text)));
-    }
+    addPage(results, answer.MetricDataResults ?? []);
     for (const text of textsOf(answer.Messages)) messages.add(text);
     token = answer.NextToken || undefined;
     pages += 1;
   } while (token !== undefined && pages < MAX_PAGES);
   if (token !== undefined)
     messages.add("There is more data than fits; use a larger period_s, a shorter range or fewer metrics.");
-  for (const { points } of series.values()) points.sort((a, b) => a.time - b.time);
-  return { results: [...series.values()], messages: [...messages].slice(0, MAX_MESSAGES) };
+  for (const { points } of results) points.sort((a, b) => a.time - b.time);
+  return { results, messages: [...messages].slice(0, MAX_MESSAGES) };
+}
+
+/**
+ * Adds the series of a page. One goes on with a series of an earlier page when that had the same id and label and was
+ * called partial: two whole series of a search may well have the same label.
+ */
+function addPage(results: Result[], page: readonly MetricDataResult[]): void {
+  const partial = results.filter(({ status }) => status === "PartialData");
+  for (const { Id: id = "", Label, Timestamps, Values, StatusCode, Messages } of page) {
+    const label = Label ?? "";
+    const earlier = partial.findIndex((one) => one.id === id && one.label === label);
+    const [begun] = earlier === -1 ? [] : partial.splice(earlier, 1);
+    const result = begun ?? { id, label, points: [], status: undefined, messages: [] };
+    if (!begun) results.push(result);
+    result.points.push(...pointsOf(Timestamps, Values));
+    result.status = StatusCode === undefined || StatusCode === "Complete" ? undefined : fit(StatusCode, 40);
+    result.messages.push(...textsOf(Messages).filter((text) => !result.messages.includes(text)));
+  }
 }
 
 function pointsOf(times: readonly Date[] | undefined, values: readonly (number | null)[] | undefined): Point[] {
