@@ -2,17 +2,10 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { CloudWatchClient, PutDashboardCommand } from "@aws-sdk/client-cloudwatch";
 import { awsClientConfig } from "../../../test/support/client.ts";
-import {
-  answerCloudwatch,
-  dashboard,
-  describeAlarms,
-  type FakeQuery,
-  type FakeSeries,
-  fakeAlarm,
-  metricData,
-} from "../../../test/support/cloudwatch-answers.ts";
-import { assertClean, HOSTILE } from "../../../test/support/hostile.ts";
+import { answerCloudwatch, describeAlarms, fakeAlarm, metricData } from "../../../test/support/cloudwatch-answers.ts";
+import { HOSTILE } from "../../../test/support/hostile.ts";
 import { startWorld, type World } from "../../../test/support/world.ts";
+import { dashboards, metricWidget, notesOf, plain } from "./dashboard-support.ts";
 
 let world: World;
 
@@ -22,54 +15,7 @@ before(async () => {
 after(() => world?.close());
 afterEach(() => world.reset());
 
-interface WidgetReply {
-  position: number;
-  type: string;
-  title?: string;
-  metrics?: (string | number | null)[][];
-  metrics_omitted?: number;
-  alarms?: string[];
-  alarms_omitted?: number;
-  text?: string;
-  query?: string;
-  notes?: string[];
-}
-
-type SeriesOf = (query: FakeQuery, queries: readonly FakeQuery[]) => FakeSeries[] | { error: string };
-
-/** Of a plain metric: one value, told by its name. */
-const plain: SeriesOf = ({ MetricStat, Expression }) =>
-  Expression === undefined
-    ? [{ valueAt: () => Number(/\d+/.exec(MetricStat?.Metric.MetricName ?? "")?.[0] ?? 1) }]
-    : [{ valueAt: () => 50 }];
-
-function answer(body: unknown, seriesOf: SeriesOf = plain): void {
-  answerCloudwatch(world.proxy, "GetDashboard", dashboard(body));
-  answerCloudwatch(world.proxy, "GetMetricData", metricData(seriesOf));
-}
-
-async function get(args: Record<string, unknown> = {}) {
-  const reply = await world.call("cloudwatch_get_dashboard", { name: "checkout", ...args });
-  assert.equal(reply.isError, false, reply.text);
-  assertClean(reply);
-  return {
-    ...reply.content,
-    widgets: reply.content.widgets as WidgetReply[],
-    bytes: Buffer.byteLength(reply.text),
-  };
-}
-
-const metricWidget = (title: string, metrics: unknown, more: object = {}) => ({
-  type: "metric",
-  x: 0,
-  y: 0,
-  width: 6,
-  height: 6,
-  properties: { title, region: "us-east-1", metrics, ...more },
-});
-const requests = () => world.proxy.requests.filter(({ operation }) => operation === "GetMetricData");
-const queriesOf = (index: number) => requests()[index]?.parameters.MetricDataQueries as FakeQuery[];
-const notesOf = (widget: WidgetReply | undefined) => (widget?.notes ?? []).join("; ");
+const { alarmArn, answer, get, queriesOf } = dashboards(() => world);
 
 describe("cloudwatch_get_dashboard", () => {
   test("shows each widget with its title and its data, in few requests", async () => {
@@ -99,12 +45,19 @@ describe("cloudwatch_get_dashboard", () => {
         position: 1,
         type: "metric",
         title: "Load",
+        period_s: 300,
         metrics: [
           ["M10 InstanceId=i-1 (Average)", 10, 10, 10, 10, "flat"],
           ["the second", 10, 10, 10, 10, "flat"],
         ],
       },
-      { position: 2, type: "metric", title: "Latency", metrics: [["M20 (p99)", 20, 20, 20, 20, "flat"]] },
+      {
+        position: 2,
+        type: "metric",
+        title: "Latency",
+        period_s: 300,
+        metrics: [["M20 (p99)", 20, 20, 20, 20, "flat"]],
+      },
       {
         position: 3,
         type: "alarm",
@@ -121,9 +74,6 @@ describe("cloudwatch_get_dashboard", () => {
     ]);
     assert.deepEqual([got.total_widgets, got.returned, got.widgets_omitted, got.next_offset], [5, 5, 0, undefined]);
   });
-
-  const alarmArn = (name: string, region = "us-east-1", account = world.proxy.accountId) =>
-    `arn:aws:cloudwatch:${region}:${account}:alarm:${name}`;
 
   test("computes expressions among the rows of their own widget, with their own ids", async () => {
     const math = (title: string, factor: number) =>
@@ -232,11 +182,11 @@ describe("cloudwatch_get_dashboard", () => {
       answer(body);
       const got = await get();
       assert.deepEqual([got.widgets, got.total_widgets], [[], 0]);
-      assert.match(got.notes[0], note);
+      assert.match(got.notes?.[0] ?? "", note);
     }
     world.reset();
     answerCloudwatch(world.proxy, "GetDashboard", () => "{}");
-    assert.match((await get()).notes[0], /not readable/);
+    assert.match((await get()).notes?.[0] ?? "", /not readable/);
   });
 
   test("reads only the regions it was asked for, whatever the dashboard says", async () => {
@@ -281,118 +231,16 @@ describe("cloudwatch_get_dashboard", () => {
     const got = await get({ regions: ["us-east-1", "eu-west-1"] });
     assert.equal(got.widgets[0]?.metrics?.length, 1);
     assert.deepEqual(
-      got.errors.map(({ region, kind }: Record<string, string>) => [region, kind]),
+      got.errors?.map(({ region, kind }) => [region, kind]),
       [["eu-west-1", "aws_access_denied"]],
     );
     for (const widget of got.widgets.slice(1)) assert.match(notesOf(widget), /no data: aws_access_denied in eu-west-1/);
-  });
-
-  test("a widget of daily points is looked at over days, not over three hours", async () => {
-    answer({
-      widgets: [metricWidget("size", [["AWS/S3", "M1"]], { period: 86_400 }), metricWidget("cpu", [["Shop", "M2"]])],
-    });
-    const { widgets } = await get();
-    assert.equal(widgets[0]?.metrics?.[0]?.[1], 1);
-    const ranges = requests().map(({ parameters }) => Number(parameters.EndTime) - Number(parameters.StartTime));
-    assert.deepEqual(
-      ranges.toSorted((a, b) => a - b).map((range) => Math.round(range / 3_600)),
-      [3, 8 * 24],
-    );
-  });
-
-  test("metrics without data, and states CloudWatch calls partial, are told", async () => {
-    answer(
-      {
-        widgets: [
-          metricWidget("quiet", [
-            ["Shop", "M1"],
-            ["Shop", "M2"],
-          ]),
-        ],
-      },
-      ({ MetricStat }) => [
-        MetricStat?.Metric.MetricName === "M1"
-          ? { valueAt: () => undefined }
-          : { valueAt: (index) => index, status: "PartialData", messages: [{ Code: "Some", Value: "left out" }] },
-      ],
-    );
-    const [widget] = (await get()).widgets;
-    assert.deepEqual(widget?.metrics?.[0], ["M1 (Average)", null, null, null, null, "no data"]);
-    assert.equal(widget?.metrics?.[1]?.[5], "rising");
-    assert.match(notesOf(widget), /PartialData.*Some: left out/);
-  });
-
-  test("variables are named, since they are not applied", async () => {
-    answer({ variables: [{ type: "property", property: "InstanceId" }], widgets: [] });
-    assert.match((await get()).notes.join(), /variables/);
   });
 
   test("a metric widget may show an alarm", async () => {
     answer({ widgets: [{ type: "metric", properties: { annotations: { alarms: [alarmArn("slow")] } } }] });
     answerCloudwatch(world.proxy, "DescribeAlarms", describeAlarms([fakeAlarm("slow")]));
     assert.deepEqual((await get()).widgets[0]?.alarms, ["slow: OK since 2026-01-06T08:05Z"]);
-  });
-
-  describe("100 widgets with 10 metrics each", () => {
-    const label = (index: number) => `${HOSTILE.cjk}${index}`;
-    const widgets = Array.from({ length: 100 }, (_, widget) =>
-      metricWidget(
-        label(widget),
-        Array.from({ length: 10 }, (_, row) => ["Shop", `M${widget * 10 + row}`, "service", label(row)]),
-      ),
-    );
-
-    test("come in bounded parts that say what is left, each once", async () => {
-      answer({ widgets });
-      const positions: number[] = [];
-      let offset = 0;
-      for (let round = 0; round < 20; round += 1) {
-        const got = await get({ offset });
-        assert.ok(got.bytes < 80_000, `${got.bytes}`);
-        assert.equal(got.widgets_omitted, 100 - got.returned);
-        positions.push(...got.widgets.map(({ position }) => position));
-        if (got.next_offset === undefined) break;
-        offset = got.next_offset;
-      }
-      assert.deepEqual(
-        positions,
-        widgets.map((_, index) => index),
-      );
-      for (const { parameters } of requests()) assert.ok((parameters.MetricDataQueries as unknown[]).length <= 500);
-      assert.ok(requests().length <= 10, `${requests().length}`);
-    });
-
-    test("of which one is refused cost a few requests more, and one widget its data", async () => {
-      answer({ widgets: widgets.slice(0, 32) }, (query) =>
-        query.MetricStat?.Metric.MetricName === "M135" ? { error: "no" } : plain(query, []),
-      );
-      const got = await get();
-      const without = got.widgets.filter(({ metrics }) => metrics === undefined);
-      assert.deepEqual(
-        without.map(({ position }) => position),
-        [13],
-      );
-      assert.ok(requests().length <= 11, `${requests().length}`);
-    });
-
-    test("an offset behind the end is an empty answer", async () => {
-      answer({ widgets });
-      const got = await get({ offset: 100 });
-      assert.deepEqual([got.returned, got.next_offset], [0, undefined]);
-    });
-  });
-
-  test("a widget of 500 rows and hundreds of alarms stays bounded", async () => {
-    const rows = Array.from({ length: 600 }, (_, index) => ["Shop", `M${index}`]);
-    const alarms = Array.from({ length: 350 }, (_, index) => alarmArn(`alarm-${index}`));
-    answer({ widgets: [metricWidget("wide", rows), { type: "alarm", properties: { alarms } }] });
-    answerCloudwatch(world.proxy, "DescribeAlarms", describeAlarms([]));
-    const wide = await get();
-    assert.deepEqual([wide.widgets[0]?.metrics?.length, wide.widgets[0]?.metrics_omitted], [20, 480]);
-    assert.match(notesOf(wide.widgets[0]), /100 rows too many/);
-    assert.equal(wide.next_offset, 1);
-    const [alarm] = (await get({ offset: 1 })).widgets;
-    assert.deepEqual([alarm?.alarms?.length, alarm?.alarms_omitted], [40, 310]);
   });
 
   test("what does not exist is not found", async () => {

@@ -16,6 +16,7 @@ const WidgetReply = z.object({
   position: z.int(),
   type: z.string(),
   title: z.string().optional(),
+  period_s: z.int().optional(),
   metrics: z.array(z.array(Figure)).optional(),
   metrics_omitted: z.int().optional(),
   alarms: z.array(z.string()).optional(),
@@ -77,7 +78,8 @@ export const getDashboard = defineTool({
   async handler(given, context) {
     const regions = regionsOf(given, context.aws.regionOf);
     const [home = ""] = regions;
-    const range = timeRange(given, { maxMs: MAX_RANGE_MS });
+    const asked = timeRange(given, { maxMs: MAX_RANGE_MS });
+    const range = { from: asked.from, to: Math.min(asked.to, Date.now()) };
     const body = await fetchBody(given.name, home, context);
     const all = isObject(body) && Array.isArray(body.widgets) ? body.widgets : [];
     const widgets = pageOf(all, given.offset, home);
@@ -157,6 +159,7 @@ function replyOf(
     position: widget.index,
     type: widget.type,
     ...(widget.title !== undefined && { title: widget.title }),
+    ...(metrics.length > 0 && widget.rows[0] && { period_s: widget.rows[0].periodS }),
     ...(metrics.length > 0 && { metrics }),
     ...(shown.length > metrics.length && { metrics_omitted: shown.length - metrics.length }),
     ...(lines.length > 0 && { alarms: lines }),

@@ -4,7 +4,7 @@ import { ToolError } from "../../core/errors.ts";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { partialError } from "../shared/listing.ts";
 import { PartialError, region } from "../shared/schemas.ts";
-import { SeriesSummary, shortNumber, summariseSeries } from "../shared/series.ts";
+import { type Point, SeriesSummary, shortNumber, summariseSeries } from "../shared/series.ts";
 import { Time } from "../shared/time.ts";
 import { findGaps } from "./gaps.ts";
 import {
@@ -18,7 +18,7 @@ import {
   sdk,
   toDimensions,
 } from "./metric.ts";
-import { type Grid, gridOf, Period } from "./period.ts";
+import { endsUnfinished, type Grid, gridOf, Period, withoutUnfinished } from "./period.ts";
 import { fit, inWords, newestFitting, shortTime } from "./text.ts";
 
 const input = z.strictObject({
@@ -94,7 +94,7 @@ export const getMetricStatistics = defineTool({
     const rows = rowsOf(points, statistics);
     const times = rows.map(({ time }) => time);
     const { everyS, missing, gaps, omitted } = findGaps(times, grid);
-    const endsOpen = isUnfinished(times.at(-1), grid);
+    const endsOpen = endsUnfinished(rows, grid);
     if (rows.length === 0) notes.push(NO_DATA);
     if (everyS > grid.periodS) notes.push(`The metric reports every ${inWords(everyS)}.`);
     if (endsOpen)
@@ -111,7 +111,8 @@ export const getMetricStatistics = defineTool({
       period_s: grid.periodS,
       ...(unit && { unit }),
       series: statistics.flatMap((statistic, column) => {
-        const figures = summariseSeries(valuesOf(rows, column, endsOpen && isAdditive(statistic)));
+        const values = valuesOf(rows, column);
+        const figures = summariseSeries(isAdditive(statistic) ? withoutUnfinished(values, grid) : values);
         return figures ? [{ statistic, ...figures }] : [];
       }),
       missing_points: missing,
@@ -218,14 +219,9 @@ function rowsOf(datapoints: readonly Datapoint[], statistics: readonly string[])
   return [...rows.values()].sort((a, b) => a.time - b.time);
 }
 
-function valuesOf(rows: readonly Row[], column: number, withoutLast: boolean) {
-  const points = rows.flatMap(({ time, values }) => {
+function valuesOf(rows: readonly Row[], column: number): Point[] {
+  return rows.flatMap(({ time, values }) => {
     const value = values[column];
     return typeof value === "number" ? [{ time, value }] : [];
   });
-  return withoutLast && points.length > 1 ? points.slice(0, -1) : points;
-}
-
-function isUnfinished(last: number | undefined, { to, periodS }: Grid): boolean {
-  return last !== undefined && last + periodS * 1000 > to;
 }

@@ -153,6 +153,24 @@ describe("cloudwatch_get_metrics", () => {
     assert.deepEqual(got.messages, ["ArithmeticError: One or more data-points have been dropped"]);
   });
 
+  test("a sum over a period that is not over is left out of the figures; an expression over it is warned of", async () => {
+    answerCloudwatch(
+      world.proxy,
+      "GetMetricData",
+      metricData(() => [{ valueAt: (_index, time) => (time + 3_600_000 > Date.now() ? 3 : 100) }]),
+    );
+    const got = await get({
+      queries: [{ ...errors, hidden: false }, { expression: "errors * 2" }, { namespace: "N", metric_name: "gauge" }],
+      start: "12h",
+      period_s: 3_600,
+    });
+    assert.deepEqual(
+      got.results.map(({ min }: { min: number }) => min),
+      [100, 3, 3],
+    );
+    assert.match(got.messages[0], /not over.*expressions/);
+  });
+
   test("does not follow tokens for ever, and says that there is more", async () => {
     answerCloudwatch(world.proxy, "GetMetricData", () => JSON.stringify({ MetricDataResults: [], NextToken: "again" }));
     const got = await get({ queries: [{ namespace: "N", metric_name: "m" }] });

@@ -4,9 +4,9 @@ import { defineTool } from "../../core/tool.ts";
 import { region } from "../shared/schemas.ts";
 import { SeriesSummary, shortNumber, summariseSeries } from "../shared/series.ts";
 import { Time } from "../shared/time.ts";
-import { Dimensions, MetricName, Namespace, Statistic, toDimensions } from "./metric.ts";
-import { getMetricData, type Result } from "./metric-data.ts";
-import { expectedPoints, gridOf, Period } from "./period.ts";
+import { Dimensions, isAdditive, MetricName, Namespace, Statistic, toDimensions } from "./metric.ts";
+import { freeIds, getMetricData, type Result } from "./metric-data.ts";
+import { endsUnfinished, expectedPoints, type Grid, gridOf, Period, withoutUnfinished } from "./period.ts";
 import { firstFitting, fit, newestFitting, shortTime } from "./text.ts";
 
 const Query = z
@@ -103,8 +103,16 @@ export const getMetrics = defineTool({
   async handler(given, context) {
     const where = context.aws.regionOf(given.region);
     const grid = gridOf(given);
-    const { results, messages } = await getMetricData(queriesOf(given.queries, grid.periodS), grid, where, context);
-    const shown = firstFitting(results.map(seriesOf), MAX_RESULT_BYTES);
+    const queries = queriesOf(given.queries, grid.periodS);
+    const { results, messages } = await getMetricData(queries, grid, where, context);
+    const sums = new Set(queries.filter(({ MetricStat }) => isAdditive(MetricStat?.Stat ?? "")).map(({ Id }) => Id));
+    const shown = firstFitting(
+      results.map((result) => seriesOf(result, sums.has(result.id) ? grid : undefined)),
+      MAX_RESULT_BYTES,
+    );
+    const computed = new Set(queries.filter(({ Expression }) => Expression !== undefined).map(({ Id }) => Id));
+    const affected = results.filter(({ id }) => sums.has(id) || computed.has(id));
+    if (affected.some(({ points }) => endsUnfinished(points, grid))) messages.push(UNFINISHED);
     const pointBytes = MAX_POINT_BYTES / Math.max(1, shown.length);
     return {
       region: where,
@@ -122,13 +130,10 @@ export const getMetrics = defineTool({
 
 /** Queries as CloudWatch wants them; the nameless get names that nobody uses. */
 function queriesOf(queries: readonly Query[], periodS: number): MetricDataQuery[] {
-  const used = new Set(queries.map(({ id }) => id));
-  let number = 0;
-  const nextId = () => {
-    do number += 1;
-    while (used.has(`q${number}`));
-    return `q${number}`;
-  };
+  const nextId = freeIds(
+    queries.map(({ id }) => id),
+    "q",
+  );
   return queries.map((query) => ({
     Id: query.id ?? nextId(),
     ReturnData: query.hidden !== true,
@@ -149,11 +154,15 @@ function queriesOf(queries: readonly Query[], periodS: number): MetricDataQuery[
   }));
 }
 
-function seriesOf({ id, label, points, status, messages }: Result): z.input<typeof Series> {
+const UNFINISHED =
+  "The last period is not over: sums and counts leave it out of their figures, expressions over them do not.";
+
+/** @param grid where the figures are to leave out what is unfinished */
+function seriesOf({ id, label, points, status, messages }: Result, grid: Grid | undefined): z.input<typeof Series> {
   return {
     id: fit(id, 64),
     label: fit(label, 160),
-    ...summariseSeries(points),
+    ...summariseSeries(grid ? withoutUnfinished(points, grid) : points),
     datapoints: points.length,
     ...(status && { status }),
     ...(messages.length > 0 && { messages }),

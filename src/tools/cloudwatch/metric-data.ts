@@ -26,6 +26,17 @@ export const MAX_QUERIES = 500;
 const MAX_PAGES = 5;
 const MAX_MESSAGES = 5;
 
+/** Ids that nobody among these uses: `q1`, `q2` … */
+export function freeIds(used: readonly (string | undefined)[], prefix: string): () => string {
+  const taken = new Set(used);
+  let number = 0;
+  return () => {
+    do number += 1;
+    while (taken.has(`${prefix}${number}`));
+    return `${prefix}${number}`;
+  };
+}
+
 /** Asks for all of these series at once, page after page; what five pages cannot hold is said to be missing. */
 export async function getMetricData(
   queries: MetricDataQuery[],

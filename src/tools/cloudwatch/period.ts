@@ -51,8 +51,7 @@ export function gridOf(span: Span, now = Date.now()): Grid {
   const { from } = range;
   // There are no points of the future.
   const to = Math.min(range.to, now);
-  const ageS = (now - from) / 1000 - GRACE_S;
-  const finest = KEPT.find(([kept]) => ageS <= kept)?.[1];
+  const finest = finestPeriodS(from, now);
   if (finest === undefined) throw wrong(`start: CloudWatch keeps metrics for ${KEPT_DAYS} days only.`, "a later start");
   const wanted = span.period_s ?? chosen({ from, to }, finest);
   if (wanted % finest !== 0) {
@@ -69,9 +68,35 @@ export function gridOf(span: Span, now = Date.now()): Grid {
   return { from: aligned, to, periodS: wanted };
 }
 
+/** The shortest period, in seconds, of data since then that CloudWatch still has; undefined when it has none. */
+export function finestPeriodS(from: number, now = Date.now()): number | undefined {
+  const ageS = (now - from) / 1000 - GRACE_S;
+  return KEPT.find(([kept]) => ageS <= kept)?.[1];
+}
+
 /** How many points a series without gaps has. */
 export function expectedPoints({ from, to, periodS }: Grid): number {
   return Math.ceil((to - from) / (periodS * 1000));
+}
+
+/** Whether the last of these points covers a period that was not over at the end of the range. */
+export function endsUnfinished(
+  points: readonly { time: number }[],
+  { to, periodS }: Pick<Grid, "to" | "periodS">,
+): boolean {
+  const last = points.at(-1);
+  return last !== undefined && last.time + periodS * 1000 > to;
+}
+
+/**
+ * The points a summary may be made of: half a period's sum is about half, which would look like a fall.
+ * @param points ascending
+ */
+export function withoutUnfinished<T extends { time: number }>(
+  points: readonly T[],
+  grid: Pick<Grid, "to" | "periodS">,
+): T[] {
+  return points.length > 1 && endsUnfinished(points, grid) ? points.slice(0, -1) : [...points];
 }
 
 function chosen({ from, to }: TimeRange, finest: number): number {

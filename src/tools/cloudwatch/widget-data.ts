@@ -4,8 +4,10 @@ import type { ReadContext } from "../../core/tool.ts";
 import { partialError } from "../shared/listing.ts";
 import type { PartialError } from "../shared/schemas.ts";
 import type { TimeRange } from "../shared/time.ts";
-import { metricText } from "./metric.ts";
-import { getMetricData, MAX_QUERIES, type Result } from "./metric-data.ts";
+import { isAdditive, metricText } from "./metric.ts";
+import { freeIds, getMetricData, MAX_QUERIES, type Result } from "./metric-data.ts";
+import { finestPeriodS, gridOf, withoutUnfinished } from "./period.ts";
+import { inWords } from "./text.ts";
 import type { Widget } from "./widget.ts";
 import type { Row } from "./widget-rows.ts";
 
@@ -37,6 +39,8 @@ interface Ask {
 const CONCURRENCY = 5;
 /** A widget of daily points shows at least so many of them, however short the range. */
 const MIN_POINTS = 8;
+/** Of one series: with all of them, what CloudWatch puts into one page. */
+const MAX_POINTS = 220;
 const ID = /^[a-z]\w{0,254}$/;
 
 /**
@@ -62,8 +66,7 @@ function asksFor(widgets: readonly Widget[], range: TimeRange): Ask[] {
   const shared = new Map<string, Ask>();
   const own: Ask[] = [];
   for (const widget of widgets) {
-    const longest = Math.max(0, ...widget.rows.map(({ periodS }) => periodS));
-    const from = Math.min(range.from, range.to - MIN_POINTS * longest * 1000);
+    const from = fitPeriods(widget, range);
     const [first] = widget.rows;
     if (widget.rows.some(({ what }) => "expression" in what)) {
       const region = first?.region ?? "";
@@ -83,6 +86,23 @@ function asksFor(widgets: readonly Widget[], range: TimeRange): Ask[] {
   return [...[...shared.values()].flatMap(cutToSize), ...own];
 }
 
+/**
+ * Where the series of a widget begin. Rows whose period is too fine for the range, or finer than what is kept of data
+ * that old, get a coarser one, as the console does.
+ */
+function fitPeriods(widget: Widget, range: TimeRange): number {
+  const longestS = Math.max(300, ...widget.rows.map(({ periodS }) => periodS));
+  const alignMs = longestS * 1000;
+  const from = Math.floor(Math.min(range.from, range.to - MIN_POINTS * alignMs) / alignMs) * alignMs;
+  const finest = finestPeriodS(from) ?? 3_600;
+  const tooFine = ({ periodS }: Row) => periodS % finest !== 0 || range.to - from > MAX_POINTS * periodS * 1000;
+  if (!widget.rows.some(tooFine)) return from;
+  const { periodS } = gridOf({ start: new Date(from).toISOString(), end: new Date(range.to).toISOString() });
+  widget.rows = widget.rows.map((row) => (tooFine(row) ? { ...row, periodS } : row));
+  widget.notes.push(`in periods of ${inWords(periodS)}, for this range`);
+  return from;
+}
+
 function cutToSize(ask: Ask): Ask[] {
   const parts = Math.ceil(ask.entries.length / MAX_QUERIES);
   return Array.from({ length: parts }, (_, part) => ({
@@ -92,13 +112,10 @@ function cutToSize(ask: Ask): Ask[] {
 }
 
 function withOwnIds(widget: Widget, rows: readonly Row[]): Entry[] {
-  const used = new Set(rows.map(({ id }) => id));
-  let number = 0;
-  const nextId = () => {
-    do number += 1;
-    while (used.has(`unnamed${number}`));
-    return `unnamed${number}`;
-  };
+  const nextId = freeIds(
+    rows.map(({ id }) => id),
+    "unnamed",
+  );
   return rows.map((row) => {
     const id = row.id !== undefined && ID.test(row.id) ? row.id : nextId();
     return { widget, row, query: queryOf(row, id, row.visible) };
@@ -119,7 +136,7 @@ async function fetchAsk(ask: Ask, data: WidgetData, context: Pick<ReadContext, "
   if (!queries.some(({ ReturnData }) => ReturnData)) return;
   try {
     const { results, messages } = await getMetricData(queries, range, region, context);
-    for (const entry of entries) keep(entry, results, data);
+    for (const entry of entries) keep(entry, results, range, data);
     for (const { widget } of messages.length > 0 ? entries.slice(0, 1) : []) widget.notes.push(...messages);
   } catch (thrown) {
     const widgets = [...new Set(entries.map(({ widget }) => widget))];
@@ -139,14 +156,19 @@ async function fetchAsk(ask: Ask, data: WidgetData, context: Pick<ReadContext, "
   }
 }
 
-function keep({ widget, row, query }: Entry, results: readonly Result[], data: WidgetData): void {
+function keep({ widget, row, query }: Entry, results: readonly Result[], { to }: TimeRange, data: WidgetData): void {
   if (!row.visible) return;
   const found = results.filter(({ id }) => id === query.Id);
   const shown = data.shown.get(widget) ?? [];
   data.shown.set(widget, shown);
   // CloudWatch's own label for a plain metric is often only its name, which says too little among others.
   const named = "expression" in row.what || row.label !== undefined;
-  shown.push(...found.map((result) => ({ label: named ? result.label || nameOf(row) : nameOf(row), result })));
+  const additive = "stat" in row.what && isAdditive(row.what.stat);
+  for (const result of found) {
+    const label = named ? result.label || nameOf(row) : nameOf(row);
+    const points = additive ? withoutUnfinished(result.points, { to, periodS: row.periodS }) : result.points;
+    shown.push({ label, result: { ...result, points } });
+  }
 }
 
 function nameOf({ what }: Row): string {

@@ -21,6 +21,8 @@ export interface Rows {
 }
 
 const DEFAULT_PERIOD_S = 300;
+/** Thirty days, the longest the console offers. */
+const MAX_PERIOD_S = 2_592_000;
 /** CloudWatch's own bound of one widget. */
 const MAX_ROWS = 500;
 
@@ -107,5 +109,5 @@ function regionIn(value: unknown): string | undefined {
 }
 
 function periodIn(value: unknown): number | undefined {
-  return Number.isInteger(value) && Number(value) > 0 ? Number(value) : undefined;
+  return Number.isInteger(value) && Number(value) > 0 && Number(value) <= MAX_PERIOD_S ? Number(value) : undefined;
 }
