@@ -8,7 +8,7 @@ import { fit, shortTime } from "./text.ts";
 /** CloudWatch's own bound of one request. */
 const MAX_NAMES = 100;
 /** Of all alarm widgets of one answer together. */
-export const MAX_ALARMS = 300;
+const MAX_ALARMS = 300;
 
 /** The states of alarms, each as one line, by ARN. Those of regions that may not be looked at, or that fail, say so. */
 export async function alarmLines(
