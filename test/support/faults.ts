@@ -40,7 +40,12 @@ export type Fault =
   /** AWS acts; its answer's body is edited on the way back. */
   | { kind: "rewrite"; rewrite: (body: string, request: ProxyRequest) => string };
 
-export type RespondBody = (request: ProxyRequest, forward: () => Promise<string>) => string | Promise<string>;
+/** A body, or one with a status of its own, for an answer that depends on the request. */
+export type RespondAnswer = string | { status: number; body: string };
+export type RespondBody = (
+  request: ProxyRequest,
+  forward: () => Promise<string>,
+) => RespondAnswer | Promise<RespondAnswer>;
 
 /** One request on its way through the proxy. */
 export interface Exchange {
@@ -113,8 +118,9 @@ function textAnswer(status: number, contentType: string, body: string): Answer {
 
 async function respond(fault: Extract<Fault, { kind: "respond" }>, exchange: Exchange): Promise<void> {
   const forward = async () => (await exchange.forward()).body.toString();
-  const body = typeof fault.body === "string" ? fault.body : await fault.body(exchange.request, forward);
-  send(exchange, textAnswer(fault.status, fault.contentType ?? contentTypeOf(exchange.request.protocol), body));
+  const given = typeof fault.body === "string" ? fault.body : await fault.body(exchange.request, forward);
+  const { status, body } = typeof given === "string" ? { status: fault.status, body: given } : given;
+  send(exchange, textAnswer(status, fault.contentType ?? contentTypeOf(exchange.request.protocol), body));
 }
 
 async function trickle(fault: Extract<Fault, { kind: "trickle" }>, exchange: Exchange): Promise<void> {

@@ -325,6 +325,27 @@ describe("the counting scan", () => {
   });
 });
 
+test("of many groups the largest are counted apart and the rest together", async () => {
+  // Group g has g items.
+  const items = Array.from({ length: 40 }, (_, group) => Array.from({ length: group }, () => `${group}`)).flat();
+  const regions: Region[] = [[items]];
+  const from = service(regions, never);
+  const { counts } = await listRegions<string, string>({
+    question,
+    regions: names(regions),
+    limit: 1,
+    cursor: undefined,
+    fetchPage: from.fetchPage,
+    countBy: (item) => `group ${item}`,
+    rows: (found) => found.map(({ item }) => item),
+  });
+  const { "(16 others)": others, ...largest } = counts.by;
+  assert.equal(Object.keys(largest).length, 23);
+  assert.deepEqual([largest["group 39"], largest["group 17"]], [39, 17]);
+  assert.equal(others, (16 * 17) / 2);
+  assert.equal(counts.total, items.length);
+});
+
 test("a page token AWS no longer accepts is explained as the cursor's end", async () => {
   const regions: Region[] = [[["0:0"], ["0:1"]]];
   const first = await list(service(regions, never), regions, { limit: 1 });

@@ -196,15 +196,31 @@ function countFitting(rows: readonly unknown[], maxBytes: number): number {
   return rows.length;
 }
 
+/** Groups that are counted apart: the reader pays for each, and the cursor has to carry them. */
+const MAX_GROUPS = 24;
+
 function count<T>(request: Fetch<T>, scans: readonly Scan<T>[]): Counts {
-  const by: Record<string, number> = {};
+  const counts = new Map<string, number>();
   let total = 0;
   for (const { item } of scans.flatMap((scan) => scan.found)) {
     const group = request.countBy(item);
-    by[group] = (by[group] ?? 0) + 1;
+    counts.set(group, (counts.get(group) ?? 0) + 1);
     total += 1;
   }
-  return { total, by, complete: scans.every((scan) => !scan.stoppedAt && !scan.failure) };
+  return {
+    total,
+    by: Object.fromEntries(largest(counts)),
+    complete: scans.every((scan) => !scan.stoppedAt && !scan.failure),
+  };
+}
+
+/** All groups, or the largest ones and the rest of them as one. */
+function largest(counts: ReadonlyMap<string, number>): [string, number][] {
+  if (counts.size <= MAX_GROUPS) return [...counts];
+  const sorted = [...counts].sort(([, a], [, b]) => b - a);
+  const rest = sorted.slice(MAX_GROUPS - 1);
+  const others = rest.reduce((sum, [, number]) => sum + number, 0);
+  return [...sorted.slice(0, MAX_GROUPS - 1), [`(${rest.length} others)`, others]];
 }
 
 /** A page token the service no longer takes (they expire) is the cursor's fault, not that of another argument. */
