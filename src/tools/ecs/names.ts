@@ -51,6 +51,15 @@ export const ClusterName = named("cluster", "name such as prod").describe("Name 
 export const ServiceName = named("service", "name such as web").describe("Name or ARN");
 export const TaskId = named("task", "id such as 0123456789abcdef0123456789abcdef").describe("Id or ARN");
 
+/** Part of a name, as ECS itself cannot search for it. */
+export const NamePart = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,255}$/, "not part of a name: letters, digits, - and _")
+  .describe("Case-sensitive");
+
+/** A task definition without its revision. */
+export const Family = z.string().regex(/^[A-Za-z0-9_-]{1,255}$/, "not a family such as web");
+
 /** The arguments that say what a call is about. */
 interface Given {
   region?: string | undefined;
@@ -131,9 +140,21 @@ export function clusterSubject(given: Given, regionOf: RegionOf): ResourceRef {
   return { type: "ecs:cluster", id: cluster, region };
 }
 
+/** Of a tool about the services of a cluster, whichever there are. */
+export function servicesSubject(given: Given, regionOf: RegionOf): ResourceRef {
+  const { cluster, region } = clusterPlace(given, regionOf);
+  return { type: "ecs:service", id: `${cluster}/*`, region };
+}
+
 export function serviceSubject(given: Given & { service: string }, regionOf: RegionOf): ResourceRef {
   const { cluster, service, region } = servicePlace(given, regionOf);
   return { type: "ecs:service", id: `${cluster}/${service}`, region };
+}
+
+/** Of a tool about the tasks of a cluster, whichever there are. */
+export function tasksSubject(given: Given, regionOf: RegionOf): ResourceRef {
+  const { cluster, region } = clusterPlace(given, regionOf);
+  return { type: "ecs:task", id: `${cluster}/*`, region };
 }
 
 export function taskSubject(given: Given & { task: string }, regionOf: RegionOf): ResourceRef {

@@ -1,6 +1,7 @@
 // What these tools use of the ECS SDK, and nothing else: imported lazily by the handlers, bundled without the other
 // commands.
 export {
+  DescribeCapacityProvidersCommand,
   DescribeClustersCommand,
   DescribeServicesCommand,
   DescribeTasksCommand,

@@ -2,7 +2,7 @@ import type { Service } from "@aws-sdk/client-ecs";
 import { ToolError } from "../../core/errors.ts";
 import { once } from "../../core/once.ts";
 import type { ReadContext } from "../../core/tool.ts";
-import { accountFromArn, inAccount, type ServicePlace } from "./names.ts";
+import { accountFromArn, type ClusterPlace, inAccount, type ServicePlace } from "./names.ts";
 
 /** Loaded at the first call and remembered: `import()` alone would look the module up anew each time. */
 export const sdk = once(() => import("./sdk.ts"));
@@ -18,26 +18,32 @@ export async function findService(
 ): Promise<{ service: Service; account: string }> {
   const { DescribeServicesCommand, ECSClient } = await sdk();
   const command = new DescribeServicesCommand({ cluster: place.cluster, services: [place.service], include: ["TAGS"] });
-  const answer = await aws
-    .client(ECSClient, place.region)
-    .send(command)
-    .catch((error: unknown) => {
-      throw error instanceof ToolError && error.detail === "ClusterNotFoundException" ? noCluster(place) : error;
-    });
+  const answer = await aws.client(ECSClient, place.region).send(command).catch(inThere(place));
   const service = answer.services?.find((candidate) => candidate.serviceName === place.service);
   if (!service || service.status === "INACTIVE" || !inAccount(place, service.serviceArn)) {
-    const deleted = service?.status === "INACTIVE" ? "; it was deleted" : "";
-    throw new ToolError(
-      "not_found",
-      `There is no service ${place.service} in cluster ${place.cluster} in ${place.region}${deleted}.`,
-      { nextStep: "Check name, cluster and region; ecs_list_services shows the services of a cluster." },
-    );
+    throw noService(place, service?.status === "INACTIVE" ? "; it was deleted" : "");
   }
   return { service, account: accountFromArn(service.serviceArn) };
 }
 
-export function noCluster({ cluster, region }: { cluster: string; region: string }): ToolError {
-  return new ToolError("not_found", `There is no cluster ${cluster} in ${region}.`, {
-    nextStep: "Check the name and the region; ecs_list_clusters with several regions finds it.",
+/** For a failed request about things in a cluster or of a service: says in our words which of them is missing. */
+export function inThere(place: ClusterPlace & { service?: string | undefined }): (thrown: unknown) => never {
+  return (thrown) => {
+    const code = thrown instanceof ToolError ? thrown.detail : undefined;
+    if (code === "ClusterNotFoundException") throw noCluster(place);
+    if (code === "ServiceNotFoundException" && place.service) throw noService({ ...place, service: place.service });
+    throw thrown;
+  };
+}
+
+export function noCluster({ cluster, region }: { cluster: string; region: string }, why = ""): ToolError {
+  return new ToolError("not_found", `There is no cluster ${cluster} in ${region}${why}.`, {
+    nextStep: "Check name, account and region; ecs_list_clusters with several regions finds it.",
+  });
+}
+
+export function noService({ service, cluster, region }: ServicePlace, why = ""): ToolError {
+  return new ToolError("not_found", `There is no service ${service} in cluster ${cluster} in ${region}${why}.`, {
+    nextStep: "Check name, cluster and region; ecs_list_services shows the services of a cluster.",
   });
 }
