@@ -1,4 +1,4 @@
-import type { Deployment, LoadBalancer, Service, ServiceEvent } from "@aws-sdk/client-ecs";
+import type { Deployment, LoadBalancer, Service, ServiceEvent, TaskSet } from "@aws-sdk/client-ecs";
 import * as z from "zod";
 import { cleanText } from "../../core/text.ts";
 import { defineTool } from "../../core/tool.ts";
@@ -83,7 +83,8 @@ export const describeService = defineTool({
       stoppedTasks(place, context, report),
       autoscalingOf(place, context, report),
     ]);
-    const { deployments = [], loadBalancers = [] } = service;
+    const { loadBalancers = [] } = service;
+    const deployments = deploymentsOf(service);
     const events = latestFirst(service.events);
     const groups = groupStopped(stopped);
     return {
@@ -91,13 +92,13 @@ export const describeService = defineTool({
       cluster: place.cluster,
       region: place.region,
       account,
-      summary: healthOf(service),
+      summary: `${healthOf(service)}${atMaximum(service, autoscaling)}`,
       status: service.status ?? "unknown",
       desired: service.desiredCount ?? 0,
       running: service.runningCount ?? 0,
       pending: service.pendingCount ?? 0,
-      task_definition: nameFromArn(service.taskDefinition),
-      deployments: deployments.slice(0, MAX_DEPLOYMENTS).map(deploymentOf),
+      task_definition: nameFromArn(service.taskDefinition) || (deployments[0]?.task_definition ?? ""),
+      deployments: deployments.slice(0, MAX_DEPLOYMENTS),
       ...omitted("deployments", deployments.length, MAX_DEPLOYMENTS),
       events: events.slice(0, MAX_EVENTS).map(eventText),
       ...omitted("events", events.length, MAX_EVENTS),
@@ -119,6 +120,25 @@ function omitted(what: string, count: number, shown: number): Record<string, num
 
 function eventText({ createdAt, message = "" }: ServiceEvent): string {
   return `${createdAt ? `${createdAt.toISOString()} ` : ""}${cleanText(message, 400)}`;
+}
+
+/** Under an outside deployment controller (CodeDeploy, say) a service has task sets instead. */
+function deploymentsOf({ deployments = [], taskSets = [] }: Service): z.input<typeof DeploymentDetail>[] {
+  return deployments.length > 0 ? deployments.map(deploymentOf) : taskSets.map(taskSetOf);
+}
+
+function taskSetOf(taskSet: TaskSet): z.input<typeof DeploymentDetail> {
+  return deploymentOf({
+    ...taskSet,
+    desiredCount: taskSet.computedDesiredCount,
+    rolloutState: undefined,
+    rolloutStateReason: taskSet.stabilityStatus,
+  });
+}
+
+function atMaximum({ desiredCount = 0 }: Service, bounds: z.input<typeof Autoscaling> | undefined): string {
+  if (!bounds || desiredCount < bounds.max || bounds.max === bounds.min) return "";
+  return ` Autoscaling is at its maximum of ${bounds.max}.`;
 }
 
 function deploymentOf(deployment: Deployment): z.input<typeof DeploymentDetail> {

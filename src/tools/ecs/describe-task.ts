@@ -54,6 +54,7 @@ const output = z.object({
 
 /** ECS allows ten containers in a task definition; agents and sidecars it adds come on top. */
 const MAX_CONTAINERS = 30;
+const MAX_ADDRESSES = 10;
 
 export const describeTask = defineTool({
   name: "ecs_describe_task",
@@ -81,7 +82,7 @@ export const describeTask = defineTool({
       summary: summaryOf(task),
       status: task.lastStatus ?? "unknown",
       desired_status: task.desiredStatus ?? "unknown",
-      ...(task.healthStatus && { health: task.healthStatus }),
+      ...(task.healthStatus && task.healthStatus !== "UNKNOWN" && { health: task.healthStatus }),
       ...(task.stopCode && { stop_code: task.stopCode }),
       ...(task.stoppedReason && { stopped_reason: cleanText(task.stoppedReason) }),
       containers: containers.slice(0, MAX_CONTAINERS).map(containerOf),
@@ -135,14 +136,14 @@ function containerOf(container: Container): z.input<typeof ContainerDetail> {
     ),
   ].flatMap((address) => (address ? [address] : []));
   return {
-    name: container.name ?? "",
+    name: cleanText(container.name ?? "", 255),
     status: container.lastStatus ?? "unknown",
     ...(container.healthStatus && container.healthStatus !== "UNKNOWN" && { health: container.healthStatus }),
     ...(typeof container.exitCode === "number" && { exit_code: container.exitCode }),
-    ...(explanation && { explanation: cleanText(explanation) }),
-    image: cleanText(container.image ?? "", 512),
-    ...(container.imageDigest && { image_digest: container.imageDigest }),
-    ...(addresses.length > 0 && { addresses: addresses.slice(0, 20) }),
+    ...(explanation && { explanation: cleanText(explanation, 400) }),
+    image: cleanText(container.image ?? "", 300),
+    ...(container.imageDigest && { image_digest: cleanText(container.imageDigest, 100) }),
+    ...(addresses.length > 0 && { addresses: addresses.slice(0, MAX_ADDRESSES) }),
   };
 }
 
@@ -196,7 +197,7 @@ function overridesOf(task: Task): string[] {
       ...(one.cpu ? [`${one.cpu} CPU units`] : []),
       ...(one.memory ? [`${one.memory} MiB`] : []),
     ];
-    return parts.length > 0 ? [cleanText(`${one.name ?? ""}: ${parts.join("; ")}`)] : [];
+    return parts.length > 0 ? [cleanText(`${one.name ?? ""}: ${parts.join("; ")}`, 300)] : [];
   });
   return [
     ...containers.slice(0, MAX_CONTAINERS),

@@ -86,9 +86,14 @@ export const listClusters = defineTool({
   },
 });
 
+/** A name has to be whole to be of use; beside a longer one there is no room for tags. */
+const MAX_NAME_WITH_TAGS = 64;
+
 function rowOf(cluster: Cluster, region: string): Row {
+  const { clusterName = "" } = cluster;
+  const tags = shownTags(cluster.tags);
   return {
-    cluster: cluster.clusterName ?? "",
+    cluster: clusterName,
     region,
     status: cluster.status ?? "unknown",
     running_tasks: cluster.runningTasksCount ?? 0,
@@ -96,6 +101,12 @@ function rowOf(cluster: Cluster, region: string): Row {
     active_services: cluster.activeServicesCount ?? 0,
     container_instances: cluster.registeredContainerInstancesCount ?? 0,
     container_insights: cleanText(containerInsightsOf(cluster), 16),
-    ...rowTags(shownTags(cluster.tags)),
+    ...(clusterName.length <= MAX_NAME_WITH_TAGS ? rowTags(tags) : tagsLeftOut(tags)),
   };
+}
+
+function tagsLeftOut(tags: Record<string, string>): Pick<Row, "tags_omitted"> {
+  const { tags: shown = {}, tags_omitted = 0 } = rowTags(tags);
+  const count = Object.keys(shown).length + tags_omitted;
+  return count > 0 ? { tags_omitted: count } : {};
 }

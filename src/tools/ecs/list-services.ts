@@ -8,7 +8,7 @@ import { cursor, limit, listOutput, region } from "../shared/schemas.ts";
 import { describeServices, MANY_AT_ONCE } from "./batches.ts";
 import { refuseOtherAccount } from "./cluster.ts";
 import { agreeing, ClusterName, clusterPlace, NamePart, nameFromArn, servicesSubject } from "./names.ts";
-import { LAUNCH_TYPES, launchOf, primaryOf, SHORT } from "./running.ts";
+import { LAUNCH_TYPES, launchOf, primaryOf, SHORT, shortRevision } from "./running.ts";
 import { inThere, sdk } from "./service.ts";
 
 const Item = z.object({
@@ -89,15 +89,18 @@ export const listServices = defineTool({
 function rowOf(service: Service): Row {
   const rollout = primaryOf(service)?.rolloutState;
   const launch = launchOf(service);
+  const { serviceName = "" } = service;
+  // A name has to be whole to be of use; what it takes beyond the usual, the rest of the row gives.
+  const room = Math.max(16, SHORT - Math.max(0, serviceName.length - SHORT));
   return {
-    service: service.serviceName ?? "",
+    service: serviceName,
     status: service.status ?? "unknown",
     desired: service.desiredCount ?? 0,
     running: service.runningCount ?? 0,
     pending: service.pendingCount ?? 0,
     ...(rollout && { rollout }),
-    ...(service.taskDefinition && { task_definition: cleanText(nameFromArn(service.taskDefinition), SHORT) }),
-    ...(launch && { launch: cleanText(launch, SHORT) }),
+    ...(service.taskDefinition && { task_definition: shortRevision(service.taskDefinition, room) }),
+    ...(launch && { launch: cleanText(launch, room) }),
     ...(service.schedulingStrategy === "DAEMON" && { daemon: true }),
   };
 }

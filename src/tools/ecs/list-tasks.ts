@@ -1,6 +1,5 @@
 import type { Task } from "@aws-sdk/client-ecs";
 import * as z from "zod";
-import { cleanText } from "../../core/text.ts";
 import { defineTool } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
 import { listRegions, listReply } from "../shared/listing.ts";
@@ -17,7 +16,7 @@ import {
   ServiceName,
   tasksSubject,
 } from "./names.ts";
-import { LAUNCH_TYPES, SHORT } from "./running.ts";
+import { LAUNCH_TYPES, rowText, SHORT, shortRevision } from "./running.ts";
 import { inThere, sdk } from "./service.ts";
 import { ownerOf, whyStopped } from "./stopped.ts";
 
@@ -103,8 +102,8 @@ export const listTasks = defineTool({
   },
 });
 
-/** What the reason of one row may cost; ecs_describe_task has the whole. */
-const MAX_REASON = 160;
+/** What the reason of one row may cost; ecs_describe_task has more. */
+const MAX_REASON = 110;
 
 function rowOf(task: Task): Row {
   const stopped = task.lastStatus === "STOPPED" || task.stoppedAt !== undefined;
@@ -113,12 +112,12 @@ function rowOf(task: Task): Row {
     task: nameFromArn(task.taskArn),
     status: task.lastStatus ?? "unknown",
     ...(task.healthStatus && task.healthStatus !== "UNKNOWN" && { health: task.healthStatus }),
-    of: cleanText(ownerOf(task), SHORT),
-    ...(task.taskDefinitionArn && { task_definition: cleanText(nameFromArn(task.taskDefinitionArn), SHORT) }),
-    ...(launch && { launch: cleanText(launch, SHORT) }),
-    ...(task.availabilityZone && { az: cleanText(task.availabilityZone, SHORT) }),
+    of: rowText(ownerOf(task), SHORT),
+    ...(task.taskDefinitionArn && { task_definition: shortRevision(task.taskDefinitionArn, SHORT) }),
+    ...(launch && { launch: rowText(launch, 24) }),
+    ...(task.availabilityZone && { az: rowText(task.availabilityZone, 24) }),
     ...(task.startedAt && { started: task.startedAt.toISOString() }),
     ...(task.stoppedAt && { stopped: task.stoppedAt.toISOString() }),
-    ...(stopped && { why_stopped: cleanText(whyStopped(task), MAX_REASON) }),
+    ...(stopped && { why_stopped: rowText(whyStopped(task), MAX_REASON) }),
   };
 }

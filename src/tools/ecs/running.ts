@@ -1,4 +1,5 @@
 import type { CapacityProviderStrategyItem, Deployment, Service, ServiceEvent } from "@aws-sdk/client-ecs";
+import { cleanText } from "../../core/text.ts";
 import { nameFromArn } from "./names.ts";
 
 // How a service is doing, from what ECS says of it.
@@ -6,7 +7,21 @@ import { nameFromArn } from "./names.ts";
 export const LAUNCH_TYPES = ["FARGATE", "EC2", "EXTERNAL"] as const;
 
 /** What a text beside an identifier may cost in a row. */
-export const SHORT = 64;
+export const SHORT = 48;
+
+/** Text for a row, by what it takes as JSON: quotes and other alphabets take more than their length. */
+export function rowText(text: string, maxBytes: number): string {
+  let short = cleanText(text, maxBytes);
+  while (Buffer.byteLength(JSON.stringify(short)) > maxBytes + 2)
+    short = cleanText(short, Math.floor(short.length * 0.8));
+  return short;
+}
+
+/** `web:42`; of a long family only the beginning. */
+export function shortRevision(arn: string | undefined, max: number): string {
+  const [family = "", revision] = nameFromArn(arn).split(":");
+  return `${cleanText(family, max)}${revision === undefined ? "" : `:${cleanText(revision, 8)}`}`;
+}
 
 /** What tasks run on: a launch type, or the capacity providers with their weights. */
 export function launchOf(thing: {
@@ -46,7 +61,7 @@ export function healthOf(service: Service): string {
   if (primary?.rolloutState === "FAILED") return `Deployment of ${revision} failed${because}; ${counts}.`;
   if (primary?.rolloutState === "IN_PROGRESS") {
     const done = `${primary.runningCount ?? 0} of ${primary.desiredCount ?? 0} new tasks running${failed}`;
-    return `Deployment of ${revision} in progress: ${done}; ${counts} in all.`;
+    return `Deployment of ${revision} in progress: ${done}; in all ${counts}.`;
   }
   if (desiredCount === 0 && runningCount === 0) return "Scaled to zero: nothing is meant to run.";
   if (runningCount < desiredCount) return `Too few tasks: ${counts}.`;

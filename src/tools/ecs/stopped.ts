@@ -40,9 +40,9 @@ export function exitMeaning(code: number): string | undefined {
 }
 
 /** `app exited with 137 (killed …): OutOfMemoryError…`; undefined for a container that has not ended and gives no reason. */
-export function endOf({ name = "", exitCode, reason }: Container): string | undefined {
+export function endOf({ name = "", lastStatus, exitCode, reason }: Container): string | undefined {
   const why = reason ? `: ${reason}` : "";
-  if (exitCode === undefined || exitCode === null) return reason ? `${name}${why}` : undefined;
+  if (typeof exitCode !== "number" || lastStatus !== "STOPPED") return reason ? `${name}${why}` : undefined;
   const meaning = exitMeaning(exitCode);
   return `${name} exited with ${exitCode}${meaning ? ` (${meaning})` : ""}${why}`;
 }
