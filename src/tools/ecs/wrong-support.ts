@@ -1,3 +1,4 @@
 import type { WrongArguments } from "../../../test/support/wrong.ts";
+import { runningWrong } from "./wrong-running-support.ts";
 
-export const ecsWrong: Record<string, WrongArguments> = {};
+export const ecsWrong: Record<string, WrongArguments> = { ...runningWrong };
