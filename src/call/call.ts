@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
 import type { AuditEvent } from "../core/audit.ts";
 import type { ConfirmMode, ResourceRef } from "../core/call.ts";
+import type { Tool } from "../core/tool.ts";
 import type { AwsSession, CallRequest } from "./parts.ts";
 
 /** One call on its way: what was asked, and what is known so far. Becomes its audit rows. */
 export interface Call {
   readonly id: string;
   readonly request: CallRequest;
+  /** As its audit rows may keep them. */
+  arguments: unknown;
   readonly started: number;
   readonly facts: Partial<AuditEvent>;
   session: AwsSession | undefined;
@@ -16,7 +19,24 @@ export interface Call {
 
 export function newCall(request: CallRequest): Call {
   const facts = { asked_in: request.answer?.pending.call_id };
-  return { id: randomUUID(), request, started: performance.now(), facts, session: undefined, intended: false };
+  return {
+    id: randomUUID(),
+    request,
+    arguments: request.arguments,
+    started: performance.now(),
+    facts,
+    session: undefined,
+    intended: false,
+  };
+}
+
+/** Leaves out of the audit rows what the tool knows to be secret; what it cannot read is left out altogether. */
+export function conceal(call: Call, tool: Tool): void {
+  try {
+    if (tool.recorded) call.arguments = tool.recorded(call.request.arguments);
+  } catch {
+    call.arguments = "[unreadable]";
+  }
 }
 
 /** Only what an audit row names of a resource; its data stays with the handler. */
@@ -33,7 +53,7 @@ export function rowOf(
   confirmMode: ConfirmMode,
   moment: Pick<AuditEvent, "event" | "result"> & Partial<AuditEvent>,
 ): AuditEvent {
-  const { principal, agent, transport, tool, arguments: given, traceId } = call.request;
+  const { principal, agent, transport, tool, traceId } = call.request;
   return {
     call_id: call.id,
     timestamp: new Date().toISOString(),
@@ -43,7 +63,7 @@ export function rowOf(
     agent: agent && `${agent.name}/${agent.version}`,
     transport,
     operation: tool,
-    arguments: given,
+    arguments: call.arguments,
     confirm_mode: confirmMode,
     trace_id: traceId,
     attempts: call.session?.attempts,

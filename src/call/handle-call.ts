@@ -11,7 +11,7 @@ import {
   type WriteTool,
 } from "../core/tool.ts";
 import { authoriseNoun, authoriseVerb, stricter, unseen } from "./authorise.ts";
-import { type Call, newCall, remember, rowOf } from "./call.ts";
+import { type Call, conceal, newCall, remember, rowOf } from "./call.ts";
 import { Confirmations, cannotAsk, isWaived, type Question } from "./confirmation.ts";
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
@@ -47,6 +47,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     try {
       const tool = tools.get(request.tool);
       call.facts.effect = tool?.effect;
+      if (tool) conceal(call, tool);
       const policy = await parts.policy();
       if (!tool) return await unknownTool(call, policy);
       authoriseVerb(policy, request.principal, tool);

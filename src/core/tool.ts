@@ -76,6 +76,11 @@ interface ToolBase<I extends z.ZodObject, O extends z.ZodObject> {
   output: O;
   /** Arguments of a believable call, for the documentation. */
   example: z.input<I>;
+  /**
+   * The arguments as the audit trail may keep them, for a tool that takes values which are secret by their position,
+   * whatever they look like. Gets what the client sent, valid or not. Default: as they are.
+   */
+  recorded?: (given: unknown) => unknown;
   /** How long one call may take, in seconds; the default is the server's (30 s). */
   deadlineS?: (input: z.output<I>) => number | undefined;
   /** True for calls that mostly wait; they are counted apart from the calls that work. */

@@ -16,7 +16,7 @@ const READ_VERBS = ["list", "describe", "get", "query", "filter"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
 const UNITLESS = ["matched", "returned", "tags_omitted", "iops"];
-const UNIT = /_(ms|s|bytes|kib|mib|gib|percent|usd)$/;
+const UNIT = /_(ms|s|bytes|kib|mib|gib|percent|usd|omitted)$/;
 
 interface JsonSchema {
   type?: string;

@@ -1,7 +1,8 @@
 import type { Stage } from "../../../test/support/stage.ts";
 import type { World } from "../../../test/support/world.ts";
+import { stageDeploy } from "./stage-deploy-support.ts";
 
 /** Sets up what the tools of this folder are tried on. */
-export async function stageEcs(_world: World): Promise<Stage> {
-  return {};
+export async function stageEcs(world: World): Promise<Stage> {
+  return { ...(await stageDeploy(world)) };
 }

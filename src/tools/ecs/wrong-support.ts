@@ -1,3 +1,4 @@
 import type { WrongArguments } from "../../../test/support/wrong.ts";
+import { deployWrong } from "./wrong-deploy-support.ts";
 
-export const ecsWrong: Record<string, WrongArguments> = {};
+export const ecsWrong: Record<string, WrongArguments> = { ...deployWrong };
