@@ -24,29 +24,34 @@ export const ContainerView = z.object({
 });
 export type ContainerView = z.input<typeof ContainerView>;
 
-/** Of one definition, over all its containers; each gets its share. */
-const MAX_NAMES = 200;
+/** Bytes for the lists of all containers of a definition, and of one. */
+const MAX_LISTS = 50_000;
+const MAX_CONTAINER_LISTS = 12_000;
+const MAX_NAMED = 400;
 const MAX_NAME = 64;
-const MAX_LIST = 12;
 
 /** @param share by how many containers the room has to be divided */
 export function viewContainer(container: ContainerDefinition, share: number): ContainerView {
-  const environment = container.environment ?? [];
-  const room = Math.max(8, Math.floor(MAX_NAMES / share));
+  const room = Math.min(MAX_CONTAINER_LISTS, MAX_LISTS / share);
+  const variables = (container.environment ?? []).map(
+    ({ name, value }) => `${cut(name)}${value === "" ? " (empty)" : ""}`,
+  );
+  const environment = variables.slice(0, countFitting(variables, 0.35 * room));
   const sources = (container.secrets ?? []).map(({ name, valueFrom }) => `${cut(name)} ← ${sourceOf(valueFrom)}`);
+  const dependencies = (container.dependsOn ?? []).map((one) => `${cut(one.containerName)} ${cut(one.condition)}`);
+  const mounts = (container.mountPoints ?? []).map(
+    ({ sourceVolume, containerPath, readOnly }) =>
+      `${cut(sourceVolume)} → ${cut(containerPath)}${readOnly ? " (read-only)" : ""}`,
+  );
   const lists = {
-    ports: (container.portMappings ?? []).map(portOf),
-    environment: environment.slice(0, room).map(({ name, value }) => `${cut(name)}${value === "" ? " (empty)" : ""}`),
-    secrets_from: firstOf(sources, Math.floor(room / 2)),
-    depends_on: (container.dependsOn ?? []).map(({ containerName, condition }) => `${cut(containerName)} ${condition}`),
-    mounts: (container.mountPoints ?? []).map(
-      ({ sourceVolume, containerPath, readOnly }) =>
-        `${cut(sourceVolume)} → ${cut(containerPath)}${readOnly ? " (read-only)" : ""}`,
-    ),
+    ports: fitting((container.portMappings ?? []).map(portOf), 0.1 * room),
+    environment,
+    secrets_from: fitting(sources, 0.25 * room),
+    depends_on: fitting(dependencies, 0.05 * room),
+    mounts: fitting(mounts, 0.1 * room),
     flags: flagsOf(container),
     hidden: hiddenIn(container),
   };
-  const shown = Object.entries(lists).filter(([, list]) => list.length > 0);
   const resources = containerResources(container);
   return {
     name: cut(container.name),
@@ -54,8 +59,8 @@ export function viewContainer(container: ContainerDefinition, share: number): Co
     // ECS takes a container for essential unless it says otherwise.
     essential: container.essential ?? true,
     ...(resources && { resources }),
-    ...Object.fromEntries(shown.map(([key, list]) => [key, key === "environment" ? list : firstOf(list, room)])),
-    ...(environment.length > room && { environment_omitted: environment.length - room }),
+    ...Object.fromEntries(Object.entries(lists).filter(([, list]) => list.length > 0)),
+    ...(variables.length > environment.length && { environment_omitted: variables.length - environment.length }),
     ...(container.logConfiguration && { logs: logsOf(container.logConfiguration) }),
   };
 }
@@ -109,15 +114,41 @@ function flagsOf(container: ContainerDefinition): string[] {
   const added = container.linuxParameters?.capabilities?.add ?? [];
   return [
     ...Object.entries({ ...flags, "no network": disableNetworking }).flatMap(([flag, set]) => (set ? [flag] : [])),
-    ...(added.length > 0 ? [`capabilities added: ${added.map((name) => cut(name)).join(", ")}`] : []),
+    ...(added.length > 0
+      ? [
+          `capabilities added: ${firstOf(added, 8)
+            .map((name) => cut(name))
+            .join(", ")}`,
+        ]
+      : []),
   ];
 }
 
+/** Fields that have their own place in the view, or are spelled out below. */
+const SPELLED_OUT: ReadonlySet<string> = new Set<keyof ContainerDefinition>([
+  ...([
+    "name",
+    "image",
+    "essential",
+    "cpu",
+    "memory",
+    "memoryReservation",
+    "portMappings",
+    "environment",
+    "secrets",
+  ] as const),
+  ...(["logConfiguration", "dependsOn", "mountPoints", "privileged", "readonlyRootFilesystem", "interactive"] as const),
+  ...(["pseudoTerminal", "disableNetworking", "entryPoint", "command", "healthCheck", "environmentFiles"] as const),
+  ...(["dockerLabels", "firelensConfiguration", "repositoryCredentials", "linuxParameters"] as const),
+]);
+
 /** What the container has besides, without what it says. */
 function hiddenIn(container: ContainerDefinition): string[] {
-  const { logConfiguration, firelensConfiguration, linuxParameters } = container;
-  const { capabilities: _shown, ...linux } = linuxParameters ?? {};
+  const { logConfiguration, firelensConfiguration } = container;
   const options = Object.keys(logConfiguration?.options ?? {}).filter((key) => !LOG_PLACE.includes(key));
+  const secretOptions = (logConfiguration?.secretOptions ?? []).map(({ name }) => name ?? "");
+  const linux = Object.keys(container.linuxParameters ?? {}).filter((key) => key !== "capabilities");
+  const others = Object.entries(container).filter(([key, value]) => !SPELLED_OUT.has(key) && !isEmpty(value));
   return [
     ...parts("entry point", container.entryPoint, "parts"),
     ...parts("command", container.command, "parts"),
@@ -125,18 +156,19 @@ function hiddenIn(container: ContainerDefinition): string[] {
     ...parts("environment files", container.environmentFiles),
     ...named("labels", Object.keys(container.dockerLabels ?? {})),
     ...named("log options", options),
-    ...named(
-      "log options from secrets",
-      (logConfiguration?.secretOptions ?? []).map(({ name }) => name ?? ""),
-    ),
+    ...named("log options from secrets", secretOptions),
     ...named("log router options", Object.keys(firelensConfiguration?.options ?? {})),
     ...(container.repositoryCredentials ? ["registry credentials"] : []),
-    ...parts("extra hosts", container.extraHosts),
-    ...parts("credential specs", container.credentialSpecs),
-    ...parts("security options", container.dockerSecurityOptions),
-    ...parts("system controls", container.systemControls),
-    ...named("Linux parameters", Object.keys(linux)),
+    ...named("Linux parameters", linux),
+    ...named(
+      "also set",
+      others.map(([key]) => key),
+    ),
   ];
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 }
 
 /** Where a volume's data is; what is mounted how stays with the driver. */
@@ -165,14 +197,22 @@ export function parts(what: string, list: readonly unknown[] | undefined, unit =
 }
 
 export function named(what: string, names: readonly string[]): string[] {
-  return names.length > 0
-    ? [
-        `${what}: ${firstOf(
-          names.map((name) => cut(name)),
-          MAX_LIST,
-        ).join(", ")}`,
-      ]
-    : [];
+  const shown = names.map((name) => cut(name));
+  return names.length > 0 ? [`${what}: ${fitting(shown, MAX_NAMED).join(", ")}`] : [];
+}
+
+/** As many of a list as there is room for, and how many more there are. */
+function fitting(list: readonly string[], bytes: number): string[] {
+  return firstOf(list, countFitting(list, bytes));
+}
+
+function countFitting(list: readonly string[], bytes: number): number {
+  let left = bytes;
+  const first = list.findIndex((text) => {
+    left -= Buffer.byteLength(text) + 3;
+    return left < 0;
+  });
+  return first < 0 ? list.length : first;
 }
 
 /** The first of a list, and how many more there are. */

@@ -9,15 +9,19 @@ import { parseImage } from "./image.ts";
 // What may be changed on the way from one revision to the next, and nothing else: images, CPU, memory, environment.
 
 const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
-const ContainerName = z
-  .string()
-  .regex(/^[A-Za-z0-9_-]{1,255}$/, "not a container name such as web")
-  .max(255);
-const CpuUnits = z.int().min(1).max(196_608);
-const MemoryMib = z.int().min(4).max(25_165_824);
+const CONTAINER_NAME = /^[A-Za-z0-9_-]{1,255}$/;
+/** The pattern is checked, and not shown: in what a model reads it would say less than the name of the field. */
+const matching = (pattern: RegExp, what: string, max: number) =>
+  z
+    .string()
+    .max(max)
+    .refine((given) => pattern.test(given), `not a ${what}`);
+const ContainerName = matching(CONTAINER_NAME, "container name such as web", 255);
+const CpuUnits = z.int().min(1).max(200_000);
+const MemoryMib = z.int().min(4).max(30_000_000);
 
 const ContainerChange = z.strictObject({
-  name: ContainerName.optional().describe("Needed if there are several containers"),
+  name: ContainerName.optional().describe("Needed if there are several"),
   image: z
     .string()
     .max(512)
@@ -31,7 +35,7 @@ const ContainerChange = z.strictObject({
 const EnvironmentChange = z
   .strictObject({
     container: ContainerName.optional(),
-    name: z.string().max(128).regex(ENV_NAME, "not a variable name such as LOG_LEVEL"),
+    name: matching(ENV_NAME, "variable name such as LOG_LEVEL", 128),
     value: z.string().max(4_096).nullable(),
   })
   .refine(({ name, value }) => value === null || !isSecretName(name), {
@@ -40,7 +44,7 @@ const EnvironmentChange = z
   });
 
 export const changeFields = {
-  cpu_units: CpuUnits.optional().describe("Of the task; 1024 = 1 vCPU"),
+  cpu_units: CpuUnits.optional().describe("1024 = 1 vCPU"),
   memory_mib: MemoryMib.optional(),
   containers: z.array(ContainerChange).min(1).max(20).optional(),
   environment: z.array(EnvironmentChange).min(1).max(50).optional().describe("value null removes; no secrets"),
@@ -65,7 +69,7 @@ function withoutValue(entry: unknown): unknown {
   const known = (text: unknown, pattern: RegExp) =>
     typeof text === "string" && pattern.test(text) ? text : "[hidden]";
   return {
-    ...(container !== undefined && { container: known(container, /^[A-Za-z0-9_-]{1,255}$/) }),
+    ...(container !== undefined && { container: known(container, CONTAINER_NAME) }),
     name: known(name, ENV_NAME),
     value: value === null ? null : "[hidden]",
   };

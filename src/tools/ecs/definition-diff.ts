@@ -88,7 +88,7 @@ interface Leaf {
   shown: boolean;
 }
 
-/** @returns one line a difference, `web.image: a:1 → a:2`, `web.environment.MODE: changed (value hidden)` */
+/** @returns one line a difference, `web.image: a:1 → a:2`, `web.environment.MODE changed (value hidden)` */
 export function changesBetween(before: TaskDefinition | Registerable, after: TaskDefinition | Registerable): string[] {
   const [old, now] = [leavesOf(before), leavesOf(after)];
   const changes: string[] = [];
@@ -97,10 +97,11 @@ export function changesBetween(before: TaskDefinition | Registerable, after: Tas
     if (was?.value === is?.value) continue;
     const shown = (leaf: Leaf) => (leaf.shown ? ` ${cut(leaf.value, 200)}` : "");
     const label = cut(path, 160);
+    // Without a colon after the name: `DB_PASSWORD: removed` would be taken for a password, and masked.
     if (was && is) {
-      changes.push(was.shown && is.shown ? `${label}:${shown(was)} →${shown(is)}` : `${label}: changed (value hidden)`);
-    } else if (is) changes.push(`${label}: added${shown(is)}`);
-    else if (was) changes.push(`${label}: removed${shown(was)}`);
+      changes.push(was.shown && is.shown ? `${label}:${shown(was)} →${shown(is)}` : `${label} changed (value hidden)`);
+    } else if (is) changes.push(`${label} added${shown(is)}`);
+    else if (was) changes.push(`${label} removed${shown(was)}`);
   }
   return changes;
 }
@@ -128,7 +129,8 @@ function walk(value: unknown, place: string, path: string, leaves: Map<string, L
   } else if (typeof value === "object") {
     for (const [key, member] of Object.entries(value)) walk(member, `${place}.${key}`, join(key), leaves);
   } else {
-    leaves.set(path, { value: String(value), shown: SHOWN.has(place) });
+    // A secret is a text; numbers and switches are not.
+    leaves.set(path, { value: String(value), shown: typeof value !== "string" || SHOWN.has(place) });
   }
 }
 

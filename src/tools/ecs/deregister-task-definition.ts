@@ -41,7 +41,7 @@ export const deregisterTaskDefinition = defineTool({
   name: "ecs_deregister_task_definition",
   title: "Deregister a task definition revision",
   description:
-    "Make one revision INACTIVE: no new task, deployment or rollback can use it any more, and it cannot be undone (only copied by ecs_register_task_definition). Running tasks go on. Refused while a service uses it; looks at up to 300 services in 10 clusters and says if that was not all.",
+    "Make one revision INACTIVE for good: no new task, deployment or rollback can use it. Running tasks go on. Refused while a service uses it; looks at up to 300 services in 10 clusters, and says if there are more.",
   service: "ecs",
   effect: "destructive",
   idempotent: true,

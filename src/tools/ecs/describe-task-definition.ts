@@ -48,7 +48,7 @@ export const describeTaskDefinition = defineTool({
   name: "ecs_describe_task_definition",
   title: "Describe a task definition",
   description:
-    "One revision: containers with images, ports, environment names, where secrets come from, log group, roles, CPU and memory. Values that could hold a secret (environment, commands, labels, options) are never shown. compare_to lists what differs from an earlier revision.",
+    "One revision: images, ports, names of environment variables, where secrets come from, log group, roles, CPU and memory. Values that could be secret (environment, commands, labels, options) are never shown. compare_to lists what differs from another revision.",
   service: "ecs",
   effect: "read",
   idempotent: true,
@@ -57,7 +57,7 @@ export const describeTaskDefinition = defineTool({
     z.strictObject({
       task_definition: TaskDefinitionName,
       region,
-      compare_to: z.int().min(1).max(9_999_999_999).optional().describe("Revision number of the same family"),
+      compare_to: z.int().min(1).max(9_999_999_999).optional().describe("Another revision's number"),
     }),
   ),
   output,

@@ -20,7 +20,7 @@ const MAX_ROW_TEXT = 250;
 
 const input = z
   .strictObject({
-    family: Family.optional().describe("Its revisions, newest first, instead of families"),
+    family: Family.optional().describe("List its revisions"),
     family_prefix: Family.optional(),
     status: z.enum(["ACTIVE", "INACTIVE"]).default("ACTIVE"),
     ...regionFields,
@@ -47,7 +47,7 @@ export const listTaskDefinitions = defineTool({
   name: "ecs_list_task_definitions",
   title: "List task definitions",
   description:
-    "Families of task definitions, each with its latest ACTIVE revision; or with family its revisions, newest first. Rows have images, CPU, memory and date when limit is 50 or less. Use ecs_describe_task_definition for one, and its compare_to for what changed.",
+    "Task definition families with their latest ACTIVE revision, or one family's revisions, newest first. Rows have images, CPU, memory and date if limit is 50 or less. ecs_describe_task_definition shows one, and what changed.",
   service: "ecs",
   effect: "read",
   idempotent: true,
@@ -131,7 +131,7 @@ async function rowsOf(
 
 function itemOf(definition: TaskDefinition, region: string): Item {
   const name = nameOfDefinition(definition);
-  const images = [...new Set((definition.containerDefinitions ?? []).map(({ image }) => cut(imageOf(image), 128)))];
+  const images = [...new Set((definition.containerDefinitions ?? []).map(({ image }) => shortImage(image)))];
   let room = MAX_ROW_TEXT - name.length;
   const shown = images.filter((image) => {
     room -= image.length + 3;
@@ -146,4 +146,10 @@ function itemOf(definition: TaskDefinition, region: string): Item {
     ...(resources && { resources }),
     ...(definition.registeredAt && { registered: definition.registeredAt.toISOString() }),
   };
+}
+
+/** The end of a long one says which version it is, the beginning where it is from. */
+function shortImage(image: string | undefined): string {
+  const text = cut(imageOf(image), 1_024);
+  return text.length > 128 ? `${text.slice(0, 40)}…${text.slice(-87)}` : text;
 }

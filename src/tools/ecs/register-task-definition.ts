@@ -43,7 +43,7 @@ export const registerTaskDefinition = defineTool({
   name: "ecs_register_task_definition",
   title: "Register a task definition revision",
   description:
-    "Make a new revision of a task definition from an existing one, with other images, CPU, memory or environment; roles and all else are copied. Images must come from repositories it uses already or the site allows. Returns what changed, values hidden. Runs nothing: deploy it with ecs_update_service.",
+    "Copy a task definition into a new revision with other images, CPU, memory or environment (no secrets). Images must come from repositories it uses or the site allows. Returns what changed, values hidden. Deploy it with ecs_update_service.",
   service: "ecs",
   effect: "deploy",
   idempotent: false,
@@ -68,9 +68,10 @@ export const registerTaskDefinition = defineTool({
       task_definition: TaskDefinitionName,
       region,
       ...changeFields,
-      dry_run: z.boolean().default(false).describe("Only show what would change"),
+      dry_run: z.boolean().default(false).describe("Only show the changes"),
     }),
   ).refine((given) => Object.keys(changeFields).some((field) => given[field as keyof Changes] !== undefined), {
+    path: ["cpu_units"],
     message: "nothing to change: give containers, environment, cpu_units or memory_mib",
   }),
   output,

@@ -35,13 +35,16 @@ export function parseTaskDefinition(text: string): Named | undefined {
   return REVISION.test(revision) ? { family, revision } : undefined;
 }
 
-export const Family = z.string().regex(FAMILY, "not a family such as web").max(255);
+export const Family = z
+  .string()
+  .max(255)
+  .refine((text) => FAMILY.test(text), "not a family such as web");
 
 export const TaskDefinitionName = z
   .string()
   .max(MAX_LENGTH)
   .refine((text) => parseTaskDefinition(text) !== undefined, "not a family, family:revision or ARN, such as web:7")
-  .describe("family (its latest ACTIVE revision), family:revision or ARN");
+  .describe("family (latest ACTIVE), family:revision or ARN");
 
 /** Where one revision is; `account` is known only when an ARN was given, and is then compared. */
 export interface DefinitionPlace {

@@ -18,15 +18,16 @@ const input = agreeing(
     region,
     desired_count: z.int().min(0).max(5_000).optional(),
     task_definition: TaskDefinitionName.optional(),
-    force_new_deployment: z.boolean().default(false).describe("Replace all tasks, pulling images anew"),
-    allow_zero: z.boolean().default(false).describe("Only if the user wants the service down"),
-    beyond_limit: z.boolean().default(false).describe("Only if the user wants so many tasks"),
-    wait: z.boolean().default(false).describe("Until steady, failed or rolled back (up to 10 minutes)"),
-    dry_run: z.boolean().default(false).describe("Only check and show"),
+    force_new_deployment: z.boolean().default(false).describe("Replace all tasks"),
+    allow_zero: z.boolean().default(false).describe("If the user wants it down"),
+    beyond_limit: z.boolean().default(false).describe("If the user wants so many"),
+    wait: z.boolean().default(false).describe("Until steady or failed (up to 10 minutes)"),
+    dry_run: z.boolean().default(false).describe("Only check"),
   }),
 ).refine(
   (given) => given.desired_count !== undefined || given.task_definition !== undefined || given.force_new_deployment,
   {
+    path: ["desired_count"],
     message: "nothing to change: give desired_count, task_definition or force_new_deployment",
   },
 );
@@ -53,7 +54,7 @@ export const updateService = defineTool({
   name: "ecs_update_service",
   title: "Update an ECS service",
   description:
-    "Set a service's desired count, deploy another revision of its task definition, or force a new deployment. Returns state before and after and the revision to roll back to. Refuses zero and large steps unless told, and images that are not allowed. Without wait, follow it with ecs_describe_service.",
+    "Scale a service, deploy another revision of its task definition, or force a new deployment. Returns state before and after and the revision to roll back to. Refuses zero and large steps unless told. Without wait, follow it with ecs_describe_service.",
   service: "ecs",
   effect: "write",
   idempotent: false,

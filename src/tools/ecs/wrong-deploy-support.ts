@@ -97,7 +97,7 @@ const wrong: Record<string, readonly unknown[]> = {
   family: [...NOT_A_NAME, "web:7", "x".repeat(256), `${ARN}:task-definition/web:7`],
   family_prefix: [...NOT_A_NAME, "web*", "x".repeat(256)],
   status: [...NOT_TEXT, "", "active", "ALL", "DELETE_IN_PROGRESS", "__proto__"],
-  compare_to: NOT_SIZE,
+  compare_to: [null, 0, -1, 1.5, 1e10, "6", "web:6", "", true, [], {}],
   cpu_units: NOT_SIZE,
   memory_mib: [...NOT_SIZE, 3],
   containers,
