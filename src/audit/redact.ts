@@ -1,5 +1,6 @@
 import { createHmac } from "node:crypto";
-import { isSecretName, maskText } from "./secrets.ts";
+import { isSecretName } from "../core/secret-name.ts";
+import { maskText } from "./secrets.ts";
 
 export type Redact = (value: unknown) => unknown;
 

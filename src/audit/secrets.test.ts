@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { isSecretName } from "../core/secret-name.ts";
 import { createRedactor } from "./redact.ts";
-import { isSecretName } from "./secrets.ts";
 
 const redact = createRedactor(new Uint8Array(32).fill(1));
 

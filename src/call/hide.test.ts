@@ -5,13 +5,23 @@ import { hideArguments } from "./hide.ts";
 test("what is secret by its place is hidden, its names are kept", () => {
   const given = {
     family: "web",
-    environment: [{ name: "GREETING", value: "canary" }, { name: "PIN", value: 1234 }, "canary"],
+    environment: [
+      { container: "app", name: "GREETING", value: "canary" },
+      { name: "not a name: canary" },
+      { name: "PIN", value: 1234 },
+      "canary",
+    ],
     labels: { color: "canary", deep: { er: ["canary"] }, on: true, none: null },
     note: "shown",
   };
   assert.deepEqual(hideArguments(given, ["environment", "labels"]), {
     family: "web",
-    environment: [{ name: "GREETING", value: "[hidden]" }, { name: "PIN", value: "[hidden]" }, "[hidden]"],
+    environment: [
+      { container: "app", name: "GREETING", value: "[hidden]" },
+      { name: "[hidden]" },
+      { name: "PIN", value: "[hidden]" },
+      "[hidden]",
+    ],
     labels: { color: "[hidden]", deep: { er: ["[hidden]"] }, on: true, none: null },
     note: "shown",
   });

@@ -1,5 +1,9 @@
+/** What may be shown of a name: nobody would call something by a password, but might put one in the wrong place. */
+const NAME = /^[A-Za-z_][\w.-]{0,127}$/;
+const NAME_FIELDS = ["name", "container"];
+
 /**
- * The arguments as the trail may keep them: below the named ones every text is hidden but names (`name` fields and keys).
+ * The arguments as the trail may keep them: below the named ones every text is hidden but keys and what names something.
  * For values that are secret by their place, which no look at name or shape can tell. What is not an object is untouched.
  */
 export function hideArguments(given: unknown, secret: readonly string[]): unknown {
@@ -15,7 +19,7 @@ function hide(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) => [
       key,
-      key === "name" && typeof member === "string" ? member : hide(member),
+      NAME_FIELDS.includes(key) && typeof member === "string" && NAME.test(member) ? member : hide(member),
     ]),
   );
 }

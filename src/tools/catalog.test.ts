@@ -16,7 +16,28 @@ const SNAKE_CASE = /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 const READ_VERBS = ["list", "describe", "get", "query", "filter"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
-const UNITLESS = ["matched", "returned", "iops", "connections", "vcpus", "total", "next_offset", "paid_requests", "latest", "min", "max", "avg", "p95", "missing_points", "expected_points", "datapoints", "state_changes_24h", "state_changes_7d", "position", "total_widgets"];
+const UNITLESS = [
+  "matched",
+  "returned",
+  "iops",
+  "connections",
+  "vcpus",
+  "total",
+  "next_offset",
+  "paid_requests",
+  "latest",
+  "min",
+  "max",
+  "avg",
+  "p95",
+  "missing_points",
+  "expected_points",
+  "datapoints",
+  "state_changes_24h",
+  "state_changes_7d",
+  "position",
+  "total_widgets",
+];
 /** An `amount` is of the `currency` beside it. */
 const UNIT = /_(ms|s|days|bytes|kib|mib|gib|percent|usd|sessions|omitted)$|(^|_)amount$/;
 

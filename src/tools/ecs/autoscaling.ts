@@ -5,7 +5,7 @@ import { cleanText } from "../../core/text.ts";
 import type { ReadContext } from "../../core/tool.ts";
 import type { ServicePlace } from "./names.ts";
 
-const sdk = once(() => import("./sdk-autoscaling.ts"));
+export const scalingSdk = once(() => import("./sdk-autoscaling.ts"));
 
 /** Within which bounds a service is scaled for its owner, and by what. */
 export const Autoscaling = z.object({
@@ -24,7 +24,8 @@ export async function autoscalingOf(
   { aws }: Pick<ReadContext, "aws">,
   report: (thrown: unknown) => void,
 ): Promise<z.input<typeof Autoscaling> | undefined> {
-  const { ApplicationAutoScalingClient, DescribeScalableTargetsCommand, DescribeScalingPoliciesCommand } = await sdk();
+  const { ApplicationAutoScalingClient, DescribeScalableTargetsCommand, DescribeScalingPoliciesCommand } =
+    await scalingSdk();
   const client = aws.client(ApplicationAutoScalingClient, region);
   const id = `service/${cluster}/${service}`;
   const which = { ServiceNamespace: "ecs", ScalableDimension: "ecs:service:DesiredCount" } as const;

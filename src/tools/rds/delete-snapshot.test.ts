@@ -162,10 +162,8 @@ describe(`${TOOL}, what policy gets to see`, () => {
   function lookup(snapshot: Members, instances: readonly Members[]) {
     respond("DescribeDBSnapshots", describeDbSnapshotsXml([snapshot]));
     respond("DescribeDBInstances", describeDbInstancesXml(instances));
-    const aws: Aws = {
-      regionOf: (named) => named ?? "us-east-1",
-      client: (service, region) => new service(awsClientConfig(world.proxy.url, region)),
-    };
+    const client: Aws["client"] = (service, region) => new service(awsClientConfig(world.proxy.url, region));
+    const aws: Aws = { regionOf: (named) => named ?? "us-east-1", client, cleanupClient: client };
     const context = { aws } as ReadContext;
     const given = { snapshot_id: "S1", dry_run: false };
     return deleteSnapshot.lookup(given, deleteSnapshot.subject(given, aws.regionOf), context);
