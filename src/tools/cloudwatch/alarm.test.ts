@@ -56,13 +56,14 @@ const cases: [what: string, alarm: Alarm, watches: string, condition: string][] 
       EvaluationPeriods: 2,
       ComparisonOperator: "LessThanLowerOrGreaterThanUpperThreshold",
       ThresholdMetricId: "ad1",
+      // CloudWatch may name the band before the metric.
       Metrics: [
+        { Id: "ad1", Expression: "ANOMALY_DETECTION_BAND(m1, 2)", ReturnData: true },
         {
           Id: "m1",
           MetricStat: { Metric: { Namespace: "N", MetricName: "Latency" }, Period: 300, Stat: "p90" },
           ReturnData: true,
         },
-        { Id: "ad1", Expression: "ANOMALY_DETECTION_BAND(m1, 2)", ReturnData: true },
       ],
     },
     "N Latency (p90)",

@@ -155,7 +155,8 @@ describe("cloudwatch_describe_alarm", () => {
         { ...stateChange("a", 4_000, "OK", "ALARM"), HistoryData: '{"oldState":[],"newState":{"stateValue":7}}' },
       ],
     );
-    const { history } = await describeIt("a");
+    const { history, state_changes_7d } = await describeIt("a");
+    assert.equal(state_changes_7d, 2, "actions and configurations are no changes of state");
     assert.deepEqual(
       history.map((line: string) => line.replace(/^\S+ /, "")),
       [

@@ -165,6 +165,23 @@ describe("the data of a dashboard", () => {
     });
   });
 
+  test("widgets whose searches find much are cut to what an answer may hold, and the rest follow", async () => {
+    const searches = Array.from({ length: 40 }, (_, index) =>
+      metricWidget(`search ${index}`, [[{ expression: "SEARCH('x', 'Average', 300)" }]]),
+    );
+    answer({ widgets: searches }, () =>
+      Array.from({ length: 30 }, (_, series) => ({
+        label: `${series} ${"long label ".repeat(10)}`,
+        valueAt: (index) => index + 123_456.789,
+      })),
+    );
+    const first = await get();
+    assert.ok(first.bytes < 60_000, `${first.bytes}`);
+    assert.ok(first.returned > 5 && first.returned < 40);
+    assert.equal(first.next_offset, first.returned);
+    assert.equal((await get({ offset: first.next_offset })).widgets[0]?.position, first.returned);
+  });
+
   test("a widget of 500 rows and hundreds of alarms stays bounded", async () => {
     const rows = Array.from({ length: 600 }, (_, index) => ["Shop", `M${index}`]);
     const alarms = Array.from({ length: 350 }, (_, index) => alarmArn(`alarm-${index}`));

@@ -135,6 +135,7 @@ describe("cloudwatch_get_dashboard", () => {
       metricWidget("bad expression", [[{ expression: "m1 +", id: "e1" }]]),
       metricWidget("same id twice", [["Shop", "M5", { id: "a" }], [{ expression: "a", id: "a" }]]),
       metricWidget("all hidden", [["Shop", "M6", { visible: false }]]),
+      metricWidget("hidden expression", [[{ expression: "1", visible: false }]]),
       { type: "alarm", properties: {} },
       { type: "alarm", properties: { alarms: [1, "nonsense"] } },
       { type: "explorer", properties: { title: "explore" } },
@@ -165,7 +166,11 @@ describe("cloudwatch_get_dashboard", () => {
     assert.match(got.widgets.find(({ alarms }) => alarms)?.alarms?.[0] ?? "", /nonsense: not the ARN/);
     assert.ok(got.widgets.filter(({ type }) => type === "unknown").length >= 5);
     for (const { metrics, notes, alarms, title } of got.widgets)
-      assert.ok(metrics ?? notes ?? alarms ?? title === "all hidden", "every widget shows something or says why not");
+      assert.ok(
+        metrics ?? notes ?? alarms ?? /hidden/.test(title ?? ""),
+        "every widget shows something or says why not",
+      );
+    assert.equal(byTitle("hidden expression")?.notes, undefined, "nothing to show is nothing to ask");
     assert.equal(got.errors, undefined, "a bad widget is no failure of AWS");
   });
 

@@ -208,7 +208,7 @@ function rowsOf(datapoints: readonly Datapoint[], statistics: readonly string[])
   const rows = new Map<number, Row>();
   for (const datapoint of datapoints) {
     const time = datapoint.Timestamp?.getTime();
-    if (time === undefined || Number.isNaN(time)) continue;
+    if (time === undefined) continue;
     const row = rows.get(time) ?? { time, values: statistics.map(() => null) };
     rows.set(time, row);
     for (const [column, statistic] of statistics.entries()) {

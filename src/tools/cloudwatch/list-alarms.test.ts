@@ -12,6 +12,7 @@ import {
 } from "../../../test/support/cloudwatch-answers.ts";
 import { assertClean, HOSTILE } from "../../../test/support/hostile.ts";
 import { startWorld, type World } from "../../../test/support/world.ts";
+import { encodeCursor } from "../shared/cursor.ts";
 
 let world: World;
 
@@ -197,6 +198,22 @@ describe("cloudwatch_list_alarms", () => {
     fault.remove();
     const rest = await listAll({ limit: 200, cursor: first.next_cursor });
     assert.equal(first.returned + rest.reduce((sum, { returned }) => sum + returned, 0), 300);
+  });
+
+  test("a made-up cursor behind the last state is refused before AWS is asked", async () => {
+    answer(grown);
+    const { next_cursor } = await list({ states: ["OK"], limit: 1 });
+    const [question = ""] = next_cursor.split(".");
+    const made = encodeCursor(question, {
+      at: { region: 0, token: "7", offset: 0 },
+      counts: { total: 0, by: {}, complete: true },
+      skip: [],
+    });
+    world.proxy.clearRequests();
+    const { content } = await world.call("cloudwatch_list_alarms", { states: ["OK"], limit: 1, cursor: made });
+    assert.equal(content.error.kind, "invalid_input");
+    assert.match(content.error.message, /^cursor: /);
+    assert.deepEqual(world.operations(), []);
   });
 
   test("names of any text stay text, and a page of the longest stays small", async () => {

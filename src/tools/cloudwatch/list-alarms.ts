@@ -1,7 +1,7 @@
 import * as z from "zod";
 import { ToolError } from "../../core/errors.ts";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
-import { questionHash } from "../shared/cursor.ts";
+import { badCursor, questionHash } from "../shared/cursor.ts";
 import { listRegions, listReply, type ServicePage } from "../shared/listing.ts";
 import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { cursor, limit, listOutput } from "../shared/schemas.ts";
@@ -85,7 +85,8 @@ interface Filter {
 
 /**
  * One page of one state. The states follow each other, the urgent first, so a page's token says which one it is of:
- * `0` for the start of the first, `1 <CloudWatch's token>` inside the second.
+ * `0` for the start of the first, `1 <CloudWatch's token>` inside the second. An alarm that changes its state between two
+ * pages may come twice or not at all; the counts are those of the first page.
  */
 async function fetchPage(
   { states, kinds, prefix }: Filter,
@@ -96,10 +97,13 @@ async function fetchPage(
   const { CloudWatchClient, DescribeAlarmsCommand } = await sdk();
   const [, number = "0", inner = ""] = /^(\d) ?(.*)$/s.exec(token ?? "0") ?? [];
   const index = Number(number);
+  const state = states[index];
+  // A cursor is no secret: whoever makes one up must not get the alarms of all states instead of one.
+  if (state === undefined) throw badCursor("cursor: not a next_cursor of this tool.");
   const ask = (some: readonly Kind[]) =>
     aws.client(CloudWatchClient, region).send(
       new DescribeAlarmsCommand({
-        ...(states[index] && { StateValue: states[index] }),
+        StateValue: state,
         ...(prefix !== undefined && { AlarmNamePrefix: prefix }),
         AlarmTypes: some.map((kind) => ALARM_TYPES[kind]),
         MaxRecords: PAGE_SIZE,
