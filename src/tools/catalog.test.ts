@@ -17,6 +17,17 @@ const READ_VERBS = ["list", "describe", "get", "query", "filter"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
 const UNITLESS = [
+  "desired",
+  "running",
+  "pending",
+  "failed",
+  "running_tasks",
+  "pending_tasks",
+  "active_services",
+  "container_instances",
+  "services_checked",
+  "services_with_problems",
+  "exit_code",
   "matched",
   "returned",
   "iops",

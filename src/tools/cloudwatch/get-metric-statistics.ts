@@ -24,8 +24,8 @@ import { fit, inWords, newestFitting, shortTime } from "./text.ts";
 const input = z.strictObject({
   namespace: Namespace,
   metric_name: MetricName,
-  dimensions: Dimensions.optional().describe("All of the metric's, name → value"),
-  statistics: z.array(Statistic).min(1).max(6).default(["Average"]).describe("Average, Sum, Maximum, p99.9, tm90 …"),
+  dimensions: Dimensions.optional().describe("All of the metric's, name and value"),
+  statistics: z.array(Statistic).min(1).max(6).default(["Average"]).describe("Average, Sum, Maximum, p99.9, tm90, ..."),
   start: Time.default("3h").describe("ISO 8601, or how long ago"),
   end: Time.optional(),
   period_s: Period.optional().describe("Default: for ~60 points"),

@@ -45,7 +45,7 @@ const input = z.strictObject({
       if (new Set(ids).size < ids.length) context.addIssue({ code: "custom", message: "each id may be used once" });
       if (queries.every(({ hidden }) => hidden)) context.addIssue({ code: "custom", message: "all are hidden" });
     })
-    .describe("A metric each (statistic: Average), or an expression: math over ids, SEARCH('…'), SELECT …"),
+    .describe("A metric each (statistic: Average), or an expression: math over ids, SEARCH('...'), SELECT ..."),
   start: Time.default("3h"),
   end: Time.optional(),
   period_s: Period.optional().describe("Default: for ~60 points"),

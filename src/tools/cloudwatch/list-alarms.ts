@@ -50,7 +50,7 @@ export const listAlarms = defineTool({
   name: "cloudwatch_list_alarms",
   title: "List CloudWatch alarms",
   description:
-    "Alarms of every kind: state, since when, metric and threshold in words. Counts by state come first, then those in ALARM. cloudwatch_describe_alarm tells reason, history and actions; it takes a name that was cut (…) as it is.",
+    "Alarms of every kind: state, since when, metric and threshold in words. Counts by state come first, then those in ALARM. cloudwatch_describe_alarm tells reason, history and actions; it takes a name that was cut as it is.",
   service: "cloudwatch",
   effect: "read",
   idempotent: true,

@@ -22,7 +22,7 @@ const input = z.strictObject({
     `at most ${MAX_FILTERS} dimensions`,
   )
     .optional()
-    .describe('Name → value; "*" for any value'),
+    .describe('Name and value; "*" for any value'),
   recently_active: z.boolean().default(false).describe("In the last 3 hours"),
   limit,
   cursor,
