@@ -94,6 +94,11 @@ test("long and hostile values", async () => {
   answerWith(texts.map((text) => ({ value: text.repeat(10), description: text.repeat(10) })));
   const { text } = await list(fresh());
   assert.ok(Buffer.byteLength(text) < 10_000, `${text.length}`);
+  world.proxy.clearRules();
+  answerWith(Array.from({ length: 40 }, (_, i) => ({ value: `${i}${"漢".repeat(255)}` })));
+  const wide = await list(fresh());
+  assert.ok(Buffer.byteLength(wide.text) < 10_000, `${Buffer.byteLength(wide.text)}`);
+  assert.ok(wide.content.truncated && wide.content.returned > 5);
 });
 
 test("AWS leaves things out: still an answer", async () => {

@@ -63,6 +63,8 @@ describe("queries that name their own sources are refused", () => {
     // Letters that turn into these when case is ignored, and letters nobody sees.
     `ſOURCE ${other}`,
     `fields x | ＳＯＵＲＣＥ ${other}`,
+    "filter id in (ＳＯＵＲＣＥ lg)",
+    "filter x like 'a\n| source = lg'",
     `SO\u200BURCE ${other}`,
     `fields x | SOURCE\u00A0${other}`,
     "source = [lg:`/audit/trail`] | fields @message",
@@ -81,6 +83,7 @@ describe("other commands and languages are refused", () => {
     "fields @message | joın left=a (x)",
     "fields @message # c\n| # d\n join x",
     "filter x like 'a\n| join b' ",
+    "filter x like 'a\n| joın b' ",
     "fields @message | unknown x",
     "fields @message || limit 1",
     "fields @message |",

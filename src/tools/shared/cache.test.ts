@@ -70,7 +70,7 @@ interface Load {
 
 test("one load a question at a time; nobody suffers from another's cancellation; errors and old answers are not kept", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40, size: "max" }), async (steps) => {
       const TTL = 100;
       let now = 0;
       let serial = 0;
