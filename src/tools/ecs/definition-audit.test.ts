@@ -58,7 +58,7 @@ const [web] = base.containerDefinitions as { name: string }[];
 
 /** Everything that was kept or said, except names. */
 async function secretsIn(texts: readonly string[]): Promise<string[]> {
-  const rows = (await scene.rows()).map(({ body }) => Buffer.from(body).toString());
+  const rows = (await scene.rows()).map(({ body }) => JSON.stringify(body));
   assert.ok(rows.length > 0);
   const found = [...texts, ...rows, scene.server.stderr(), ...questions].flatMap((text) => text.match(CANARY) ?? []);
   return [...new Set(found)].filter((canary) => !NAMES.test(canaries.get(canary) ?? "?"));
@@ -107,7 +107,7 @@ test("a revision registered, refused or badly asked for leaves no secret behind"
 });
 
 test("the trail says what was sent nevertheless: which revision, and what was changed", async () => {
-  const rows = (await scene.rows()).map(({ body }) => JSON.parse(Buffer.from(body).toString()));
+  const rows = (await scene.rows()).map(({ body }) => JSON.parse(JSON.stringify(body)));
   const outcome = rows.find(({ event, result }) => event === "outcome" && result === "success");
   const changes = [`${web?.name}.environment.INNOCENT added`];
   const sent = outcome.attempts.find(
