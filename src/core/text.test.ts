@@ -123,3 +123,30 @@ describe("maskIdentifiers", () => {
     );
   });
 });
+
+test("a cut never leaves the beginning of a secret that could no longer be told for one", () => {
+  const secrets = [
+    "postgres://app:hunter2hunter2@db.internal:5432/orders",
+    "ghp_0123456789abcdefghijABCDEFGHIJ0123",
+    "AKIA0123456789ABCDEF",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+    "sk-ant-0123456789abcdefghijklmnop",
+  ];
+  for (const secret of secrets) {
+    const text = `connects with ${secret}`;
+    for (let max = 16; max < text.length; max += 1) {
+      const cut = cleanText(text, max);
+      assert.ok(cut.length <= max && cut.endsWith("…"));
+      const shown = cut.slice("connects with ".length, -1);
+      // A URL after its host tells itself: what replaces secrets sees all of the password.
+      if (!shown.includes("@"))
+        assert.ok(
+          shown === "" ||
+            /^(?:pos(?:t(?:g(?:r(?:es?)?)?)?)?|po?|[a-zA-Z]{1,4}|gh[pousr]?|sk)$|^postgres:?\/?$/.test(shown),
+          shown,
+        );
+    }
+  }
+  assert.equal(cleanText("https://example.com/a/long/path", 25), "https://example.com/a/lo…");
+  assert.equal(cleanText("web-production-eu-west-1", 12), "web-product…");
+});

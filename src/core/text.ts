@@ -6,10 +6,21 @@
 const INVISIBLE = /(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|\p{Default_Ignorable_Code_Point}/gu;
 const PLAIN = /^[\x20-\x7E\t\n]*$/;
 
+/**
+ * What a secret may begin with, to the end of a text: the part of a URL where a password may stand, a token's prefix. Cut
+ * off in the middle, it would no longer look like a secret to what replaces secrets.
+ */
+const HALF_A_SECRET =
+  /(?::\/\/[^\s/?#@"'<>]*|(?<![A-Za-z0-9])(?:AKIA|ASIA|AIza|eyJ|gh[pousr]_|github_pat_|glpat-|mcpaws_|npm_|[rs]k_|sk-|whsec_|xapp-|xox[a-z]-)[\w.-]*)$/;
+
 /** Text from an AWS account made safe to show: well-formed, without invisible characters, at most `max` UTF-16 units. */
 export function cleanText(text: string, max = 1024): string {
   const cleaned = PLAIN.test(text) ? text : text.toWellFormed().replace(INVISIBLE, "");
-  return cleaned.length > max ? `${cleaned.slice(0, max - 1).toWellFormed()}…` : cleaned;
+  if (cleaned.length <= max) return cleaned;
+  return `${cleaned
+    .slice(0, max - 1)
+    .replace(HALF_A_SECRET, "")
+    .toWellFormed()}…`;
 }
 
 /** Removes what identifies the account's inside from an error text: ARNs, account ids, encoded authorisation messages. */
