@@ -14,6 +14,7 @@ import { startFaultProxy } from "../test/support/fault-proxy.ts";
 import { seedFleet } from "../test/support/fleet.ts";
 import { startMoto } from "../test/support/moto.ts";
 import { call, connectHttp, runCli, startHttpServer, type ToolReply } from "../test/support/server.ts";
+import { SHOP, seedShop } from "../test/support/shop.ts";
 import { stage } from "./demo/stage.ts";
 import { ensureMoto } from "./setup-moto.ts";
 
@@ -40,6 +41,7 @@ async function play(): Promise<void> {
   const aws = await startFaultProxy({ target: moto.url });
   endings.push(() => aws.close());
   const fleet = await seedFleet(aws.url);
+  await seedShop(aws.url, fleet.stoppedDev.region);
   const local = { home, endpoint: aws.url, bundled: true };
   const key = (await runCli(["keys", "create", "--role", "operator", "--name", "demo-agent"], local)).stdout.trim();
   const server = await startHttpServer({ ...local, args: ["--breaker-reset-s", String(BREAKER_RESET_S)] });
@@ -83,21 +85,28 @@ async function play(): Promise<void> {
   assert.equal(forbidden.error.kind, "denied");
   assert.deepEqual(forbidden.error.policies, ["own-resources"]);
 
-  stage.scene(5, "Ask for something that does not exist");
+  stage.scene(5, "Scale a service: the same tool with another task definition is a deployment, and not an operator's");
+  const service = { cluster: SHOP.cluster, service: SHOP.service, region };
+  const scaled = await agent("ecs_update_service", { ...service, desired_count: 3 });
+  assert.match(scaled.current_state, /^desired 3/);
+  const deployed = await agent("ecs_update_service", { ...service, task_definition: SHOP.newer });
+  assert.equal(deployed.error.kind, "denied");
+
+  stage.scene(6, "Ask for something that does not exist");
   const missing = await agent("ec2_describe_instance", { instance_id: "i-0123456789abcdef0", region });
   assert.equal(missing.error.kind, "not_found");
 
-  stage.scene(6, "AWS breaks down: after five failures the breaker opens, and no request is sent");
+  stage.scene(7, "AWS breaks down: after five failures the breaker opens, and no request is sent");
   await outage(client, aws, region);
 
-  stage.scene(7, "What the auditor sees");
+  stage.scene(8, "What the auditor sees");
   const tail = await runCli(["audit", "tail", "-n", "12"], local);
   stage.shell("mcp-aws-server audit tail -n 12", tail.stdout);
   const verified = await runCli(["audit", "verify"], local);
   stage.shell("mcp-aws-server audit verify", verified.stdout);
   assert.equal(verified.code, 0, verified.stderr);
 
-  stage.scene(8, "Somebody edits one row of a copy of the trail");
+  stage.scene(9, "Somebody edits one row of a copy of the trail");
   const tampered = await tamperWithCopy(id);
   stage.shell("mcp-aws-server audit verify", tampered.stdout);
   assert.equal(tampered.code, 1);

@@ -71,7 +71,7 @@ export function imageOf(image: string | undefined): string {
 }
 
 /** Where ECS takes a secret from. Only an ARN is shown: anything else might be a secret somebody put there by mistake. */
-export function sourceOf(valueFrom: string | undefined): string {
+function sourceOf(valueFrom: string | undefined): string {
   const manager =
     /^arn:aws[\w-]*:secretsmanager:[\w-]+:\d{12}:secret:([\w/+=.@-]{1,512})(?::([\w.-]*))?(?::[\w.-]*){0,2}$/;
   const [, secret, key] = manager.exec(valueFrom ?? "") ?? [];

@@ -42,7 +42,7 @@ export function noCluster({ cluster, region }: { cluster: string; region: string
   });
 }
 
-export function noService({ service, cluster, region }: ServicePlace, why = ""): ToolError {
+function noService({ service, cluster, region }: ServicePlace, why = ""): ToolError {
   return new ToolError("not_found", `There is no service ${service} in cluster ${cluster} in ${region}${why}.`, {
     nextStep: "Check name, cluster and region; ecs_list_services shows the services of a cluster.",
   });
