@@ -297,10 +297,12 @@ describe("ecs_get_container_insights", () => {
   test("of what does not exist measures nothing, but says what is missing", async () => {
     assert.match((await refused({ cluster: "nope" })).message, /^There is no cluster nope/);
     assert.match((await refused({ cluster: "prod", service: "nope" })).message, /^There is no service nope/);
+    world.proxy.clearRequests();
     for (const args of [
       { cluster: "arn:aws:ecs:us-east-1:999999999999:cluster/prod" },
       { cluster: "prod", service: "arn:aws:ecs:us-east-1:999999999999:service/prod/web" },
     ])
       assert.equal((await refused(args)).kind, "not_found");
+    assert.deepEqual(world.operations(), [], "another account's are not even asked for");
   });
 });
