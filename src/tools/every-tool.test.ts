@@ -4,6 +4,7 @@ import type * as z from "zod";
 import { eventually } from "../../test/support/eventually.ts";
 import type { ProxyRequest } from "../../test/support/fault-proxy.ts";
 import { assertClean } from "../../test/support/hostile.ts";
+import { readRows } from "../../test/support/scene.ts";
 import type { Stage } from "../../test/support/stage.ts";
 import { startWorld, type World } from "../../test/support/world.ts";
 import { catalog } from "./catalog.ts";
@@ -21,6 +22,19 @@ const STAGES = [stageEc2, stageEcs, stageRds, stageCloudwatch, stageLogs, stageC
 const MAX_REPLY_BYTES = 80_000;
 /** Signing names that are not the IAM prefix. */
 const IAM_PREFIX: Readonly<Record<string, string>> = { monitoring: "cloudwatch" };
+
+/** As they turn up in messages and tags. */
+const SECRETS = [
+  "AKIAC4N4RYC4N4RYC4N4",
+  "postgres://app:c4n4ry-in-a-url@db.internal/orders",
+  "password=c4n4ry-assigned",
+  "ghp_C4N4RYc4n4ryC4N4RYc4n4ryC4N4RYc4n4ry",
+  "Authorization: Bearer c4n4ry0c4n4ry1c4n4ry2",
+];
+
+function assertNoSecret(text: string): void {
+  assert.doesNotMatch(text, /c4n4ry/i);
+}
 
 let world: World;
 const stage: Stage = {};
@@ -87,6 +101,19 @@ for (const tool of catalog) {
       const { content } = await withFault("throttle", () => world.call(tool.name, stageOf(tool.name).calls[0]));
       assert.equal(content.error?.kind, "throttled", JSON.stringify(content));
       assert.deepEqual([content.error.retryable, content.error.retry_after_s > 0], [true, true]);
+    });
+
+    test("is told no in words that hold a secret: neither the reply nor the trail repeats it", async () => {
+      const message = `cannot use ${SECRETS.join(" or ")} here`;
+      const said = { kind: "error", status: 400, code: "ValidationError", message } as const;
+      const fault = world.proxy.ruleFirst({ unless: { operation: "GetCallerIdentity" }, fault: said });
+      const { text, isError } = await world.call(tool.name, stageOf(tool.name).calls[0]);
+      fault.remove();
+      assert.equal(isError, true, text);
+      assertNoSecret(text);
+      const row = (await readRows(world.home)).findLast(({ operation }) => operation === tool.name);
+      assert.ok(row);
+      assertNoSecret(JSON.stringify(row.body));
     });
 
     test("is cancelled: the request to AWS is given up", async () => {

@@ -7,6 +7,8 @@ import { call, connectStdio, type ToolReply, temporaryHome } from "./server.ts";
 export interface World {
   proxy: FaultProxy;
   client: Client;
+  /** Where the server keeps its trail. */
+  home: string;
   call(tool: string, args?: Record<string, unknown>): Promise<ToolReply>;
   /** Operations sent to AWS since `proxy.clearRequests()`, without the server's question who it is. */
   operations(): string[];
@@ -23,15 +25,17 @@ export interface World {
 export async function startWorld(args: readonly string[] = [], before?: FaultProxy): Promise<World> {
   const moto = await startMoto();
   const proxy = before ?? (await startFaultProxy({ target: moto.url }));
+  const home = temporaryHome();
   const client = await connectStdio({
     era: "modern",
-    home: temporaryHome(),
+    home,
     endpoint: proxy.url,
     args: ["--role", "admin", "--confirm", "never", "--breaker-failures", "1000", "--log-level", "silent", ...args],
   });
   return {
     proxy,
     client,
+    home,
     call: (tool, given) => call(client, tool, given),
     operations: () => proxy.requests.map((request) => request.operation).filter((name) => name !== "GetCallerIdentity"),
     reset() {
