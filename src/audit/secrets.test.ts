@@ -81,8 +81,10 @@ test("the time for hostile text grows with its length, not faster", () => {
   for (const piece of PIECES) {
     const text = (size: number): string => `password= ://a ${piece.repeat(size / piece.length)}`;
     const short = time(text(2 ** 15), 3);
-    const long = time(text(2 ** 20), 1);
-    // 32 times the length; quadratic would be 1,024 times the time.
-    assert.ok(long < 200 * Math.max(short, 1), `${piece}: ${short} ms → ${long} ms`);
+    // 32 times the length; quadratic would be 1,024 times the time. One slow try may be another process's fault.
+    const most = 200 * Math.max(short, 1);
+    const once = time(text(2 ** 20), 1);
+    const long = once < most ? once : time(text(2 ** 20), 3);
+    assert.ok(long < most, `${piece}: ${short} ms → ${long} ms`);
   }
 });

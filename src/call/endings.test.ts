@@ -7,6 +7,7 @@ import { type RawCall, type RawReply, rawCall } from "../../test/support/raw-mcp
 import { changes, launch, openScene, readRows, type Scene, stateDirOf, tagInstance } from "../../test/support/scene.ts";
 import { connectHttp, startHttpServer } from "../../test/support/server.ts";
 import type { TrailRow } from "../audit/read.ts";
+import { catalog } from "../tools/catalog.ts";
 
 // Every way a call can end, seen from both ends: what the client is told, and what the trail keeps.
 
@@ -309,10 +310,11 @@ describe("policy", () => {
       const client = await connectHttp(scene.server.url, { era: "modern", key: scene.keys[role] });
       const listed = (await client.listTools()).tools.map(({ name }) => name);
       await client.close();
-      const allowed = Object.entries(TOOLS).filter(([, effect]) => MAY[role][effect] !== "denied");
+      const may = { deploy: role === "admin" ? "ask" : "denied", ...MAY[role] } as const;
+      const allowed = catalog.filter(({ effect }) => may[effect] !== "denied");
       assert.deepEqual(
         listed,
-        allowed.map(([name]) => name),
+        allowed.map(({ name }) => name),
       );
       for (const [tool, effect] of Object.entries(TOOLS)) {
         const id = effect === "write" ? stopped[0] : running[0];

@@ -42,8 +42,8 @@ const plant = (path: string): string => {
   canaries.set(canary, path);
   return canary;
 };
-/** Fields that name things. */
-const NAMES = /(^family|\.name|\.image|\.\{key\}|Name)$/;
+/** Fields that name things, and sizes. */
+const NAMES = /(^family|^cpu$|^memory$|\.name|\.image|\.\{key\}|Name)$/;
 
 const base: WireDefinition = {
   ...maximalDefinition((path) => (path === "containerDefinitions.*.image" ? "registry.example/web:7" : plant(path))),
@@ -106,14 +106,17 @@ test("a revision registered, refused or badly asked for leaves no secret behind"
   assert.deepEqual(await secretsIn(replies.map(({ text }) => text)), []);
 });
 
-test("the trail says what was sent nevertheless: which revision, and what was changed", async () => {
+test("the trail says what was sent nevertheless: which family, image and variables", async () => {
   const rows = (await scene.rows()).map(({ body }) => JSON.parse(JSON.stringify(body)));
   const outcome = rows.find(({ event, result }) => event === "outcome" && result === "success");
-  const changes = [`${web?.name}.environment.INNOCENT added`];
   const sent = outcome.attempts.find(
     (attempt: { operation: string }) => attempt.operation === "RegisterTaskDefinition",
   );
-  assert.deepEqual(sent.parameters, { family: "web", based_on: "web:7", changes });
+  const [container] = sent.parameters.containers;
+  assert.deepEqual(
+    [sent.parameters.family, container.name, container.image, container.environment_names.at(-1)],
+    ["web", web?.name, "registry.example/web:7", "INNOCENT"],
+  );
   assert.deepEqual(outcome.arguments.environment, [{ container: web?.name, name: "INNOCENT", value: "[hidden]" }]);
   assert.match(questions[0] ?? "", /register new code to run as web/);
   assert.match(questions[0] ?? "", /State: web:7 → a new revision: \S+\.environment\.INNOCENT added/);
