@@ -5,13 +5,13 @@ import type { ListedTool } from "../core/tool.ts";
 /** The tools as a principal may see them. */
 export type ToolList = (principal: Principal) => Promise<ProtocolTool[]>;
 
-/** @param mayList from policy; a tool that nothing could allow is not listed */
+/** @param usable from policy: a tool that nothing could allow is not listed */
 export function createToolList(
   tools: readonly ListedTool[],
-  mayList: (principal: Principal) => Promise<(tool: ListedTool) => boolean>,
+  usable: (principal: Principal) => Promise<ReadonlySet<string>>,
 ): ToolList {
   return async (principal) => {
-    const visible = tools.filter(await mayList(principal));
-    return visible.map(({ protocol }) => protocol as ProtocolTool);
+    const names = await usable(principal);
+    return tools.filter(({ name }) => names.has(name)).map(({ protocol }) => protocol as ProtocolTool);
   };
 }
