@@ -57,7 +57,7 @@ test("a count is a write: an operator confirms", async () => {
 test("zero is destructive: an operator types the service's name", async () => {
   const { result, sent, asked } = await attempt("operator", { desired_count: 0, allow_zero: true });
   assert.deepEqual([result, sent, asked.map(({ fields }) => fields)], ["done", true, [["resource_id"]]]);
-  assert.match(asked[0]?.message ?? "", /wants to stop every task of the service from 2 to 0 tasks/);
+  assert.match(asked[0]?.message ?? "", /wants to stop all 2 tasks of the service/);
 });
 
 test("another revision is a deployment: not an operator's, and an admin types the service's name", async () => {

@@ -199,14 +199,14 @@ function unchanged(resource: Resource<Facts>, plan: Plan): Omit<Reply, "message"
 function actionOf(plan: Plan, { next, service }: Facts): string {
   const images = (next?.definition.containerDefinitions ?? []).map(({ image }) => cut(imageOf(image), 100));
   return [
-    ...(plan.desired
-      ? [
-          `${plan.desired.to === 0 ? "stop every task of" : "scale"} the service from ${plan.desired.from} to ${plan.desired.to} tasks`,
-        ]
-      : []),
+    ...(plan.desired ? [countText(plan.desired)] : []),
     ...(plan.definition ? [`deploy ${plan.definition.to} (${images.join(", ")})`] : []),
     ...(plan.force && !plan.definition
       ? [`redeploy ${shortName(service.taskDefinition)}, pulling its images anew`]
       : []),
   ].join(" and ");
+}
+
+function countText({ from, to }: NonNullable<Plan["desired"]>): string {
+  return to === 0 ? `stop all ${from} tasks of the service` : `scale the service from ${from} to ${to} tasks`;
 }
