@@ -38,6 +38,27 @@ describe("ownResources", () => {
       thing("logs:log-group", "/a/b"),
       true,
     ],
+    [
+      "a log group with its streams, as IAM has it",
+      "arn:aws:logs:us-east-1:123456789012:log-group:/a/b:log-stream:*",
+      thing("logs:log-group", "/a/b"),
+      true,
+    ],
+    [
+      "a log group, by one stream",
+      "arn:aws:logs:us-east-1:123456789012:log-group:/a/b:log-stream:writer-1",
+      thing("logs:log-group", "/a/b"),
+      true,
+    ],
+    [
+      "a log group, with two stars",
+      "arn:aws:logs:us-east-1:123456789012:log-group:/a/b:*:*",
+      thing("logs:log-group", "/a/b"),
+      true,
+    ],
+    ["a database in capitals", "arn:aws:rds:us-east-1:123456789012:db:Audit", thing("rds:db", "audit"), true],
+    ["a region that is not known", "arn:aws:rds:us-east-1::db:audit", thing("rds:db", "audit", { region: "" }), true],
+    ["any revision", "arn:aws:ecs:us-east-1::task-definition/mcp:*", thing("ecs:task-definition", "mcp:7"), true],
     ["log groups below", "arn:aws:logs:us-east-1::log-group:/mcp/*", thing("logs:log-group", "/mcp/audit"), true],
     ["a service", "arn:aws:ecs:us-east-1:123456789012:service/main/mcp", thing("ecs:service", "main/mcp"), true],
     ["another partition", "arn:aws-us-gov:ec2:::instance/i-1", thing("ec2:instance", "i-1"), true],
@@ -54,6 +75,10 @@ describe("ownResources", () => {
       "arn:aws:rds:us-east-1:123456789012:db:a*b",
       "arn:aws:rds:us-east-1:12345:db:audit",
       "arn:aws:rds:us-east-1:123456789012:db:audit ",
+      "arn:aws:ecs:us-east-1:123456789012:service/mcp",
+      "arn:aws:s3:::bucket/audit",
+      "arn:aws:rds:us-east-1:123456789012:pg:audit",
+      "arn:aws:ec2:us-east-1:123456789012:instance/web",
       "",
     ]) {
       assert.throws(() => ownResources([text]), new RegExp(`not the ARN .*${text.replace(/[*]/g, "\\*")}$`));

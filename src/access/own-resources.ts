@@ -3,6 +3,7 @@ interface Thing {
   /** IAM-style type, `rds:db`. */
   type: string;
   id: string;
+  /** Empty when it is not known. */
   region: string;
   account: string;
 }
@@ -18,6 +19,19 @@ interface Pattern {
   matches: (id: string) => boolean;
 }
 
+/** What the tools name, and how its id begins: a pattern of another kind would protect nothing, and nobody would know. */
+const TYPES: Readonly<Record<string, RegExp>> = {
+  "ec2:instance": /^i-/,
+  "ecs:cluster": /^[\w-]+$/,
+  // The old form of the ARN leaves out the cluster.
+  "ecs:service": /^[\w-]+\/[\w-]*$/,
+  "ecs:task-definition": /^[\w-]+(:\d*)?$/,
+  "logs:log-group": /^[\w./#-]+$/,
+  "rds:cluster": /^[a-z][a-z0-9-]*$/,
+  "rds:db": /^[a-z][a-z0-9-]*$/,
+  "rds:snapshot": /^[a-z][a-z0-9:-]*$/,
+};
+
 const ARN = /^arn:[\w-]+:([a-z0-9-]+):([a-z0-9-]*):(\d{12}|):([a-z-]+)[:/](\S+)$/;
 
 /**
@@ -31,7 +45,7 @@ export function ownResources(arns: readonly string[]): IsOwn {
     patterns.some(
       (own) =>
         `${own.service}:${own.kind}` === type &&
-        (own.region === "" || own.region === region) &&
+        (own.region === "" || region === "" || own.region === region) &&
         // While AWS cannot tell which account this is, it is taken to be the one meant.
         (own.account === "" || own.account === account || account === "unknown") &&
         own.matches(id),
@@ -40,12 +54,23 @@ export function ownResources(arns: readonly string[]): IsOwn {
 
 function parse(arn: string): Pattern {
   const [, service = "", region = "", account = "", kind = "", rest = ""] = ARN.exec(arn) ?? [];
-  // Log groups are often written with the `:*` that stands for their streams.
-  const id = service === "logs" ? rest.replace(/:\*$/, "") : rest;
+  // Log groups are often written with what stands for their streams.
+  const id = service === "logs" ? rest.replace(/:log-stream:.*$|(?::\*)+$/, "") : canonical(service, rest);
   const open = id.endsWith("*");
   const fixed = open ? id.slice(0, -1) : id;
-  if (service === "" || fixed === "" || fixed.includes("*")) {
-    throw new Error(`not the ARN of a resource such as arn:aws:rds:us-east-1:123456789012:db:audit: ${arn}`);
+  if (!TYPES[`${service}:${kind}`]?.test(fixed) || fixed.includes("*")) {
+    throw new Error(
+      `not the ARN of something a tool could touch, such as arn:aws:rds:us-east-1:123456789012:db:audit: ${arn}`,
+    );
   }
-  return { service, region, account, kind, matches: (text) => (open ? text.startsWith(fixed) : text === fixed) };
+  const matches = (text: string) => {
+    const named = canonical(service, text);
+    return open ? named.startsWith(fixed) : named === fixed;
+  };
+  return { service, region, account, kind, matches };
+}
+
+/** RDS takes its names in any case. */
+function canonical(service: string, id: string): string {
+  return service === "rds" ? id.toLowerCase() : id;
 }

@@ -194,3 +194,18 @@ test("the start option waives what it says, and nothing else", () => {
     [true, true, true],
   ]);
 });
+
+test("what will happen is shown whole, without secrets, or not asked at all", () => {
+  const change = (after: string) => ({
+    ...subjectOf(),
+    tool: {
+      ...startInstance,
+      consequence: () => ({ action: "change it", before: "a", after }),
+    } as unknown as WriteTool,
+  });
+  const redact = (value: unknown) => JSON.parse(JSON.stringify(value).replaceAll("s3cret", "[redacted]"));
+  const long = `${"image one, ".repeat(300)}LD_PRELOAD=s3cret`;
+  const { message } = new Confirmations().ask(change(long), { ...asker("call-1"), redact });
+  assert.ok(message.includes("image one, LD_PRELOAD=[redacted]\n"), message.slice(-300));
+  assert.throws(() => new Confirmations().ask(change("x".repeat(4_001)), asker("call-2")), { kind: "conflict" });
+});

@@ -55,6 +55,8 @@ interface Subject {
 /** Long enough for a person to come back from lunch would be too long: the state signature expires after this, too. */
 export const CONFIRMATION_TTL_MS = 600_000;
 const MAX_TAGS_SHOWN = 12;
+/** Some forty lines: what will happen, in characters, for each part of it. */
+const MAX_CONSEQUENCE = 4_000;
 const PLAIN_KEY = /^[\w.:/@+-]+$/;
 
 /** Whether the server's start option stands in for the person. */
@@ -79,7 +81,10 @@ export class Confirmations {
     this.#now = now;
   }
 
-  /** @param asker in which call, through which client, and what takes secrets out of what the person is shown */
+  /**
+   * @param asker in which call, through which client, and what takes secrets out of what the person is shown
+   * @throws ToolError `conflict` when what will happen is more than a person could be shown
+   */
   ask(subject: Subject, { callId, agent, redact }: Asker): Question {
     const { tool, effect, resource } = subject;
     const typed = effect !== "write";
@@ -171,25 +176,34 @@ function bindingOf({ tool, effect, input, resource, principal }: Subject): Omit<
 }
 
 function describe({ tool, input, resource, principal }: Subject, agent: string | undefined, redact: Redact): string {
-  const { action, before, after } = tool.consequence(input as never, resource);
+  const consequence = tool.consequence(input as never, resource);
+  const shown = (text: string) => whole(String(redact(text)));
   const { Name: _name, ...others } = resource.tags;
   const tags = Object.entries(redact(others) as Record<string, string>);
-  const shown = tags
+  const shownTags = tags
     .slice(0, MAX_TAGS_SHOWN)
     .map(([key, value]) => `${PLAIN_KEY.test(key) ? key : quoted(key)}=${quoted(value)}`);
-  if (tags.length > shown.length) shown.push(`and ${tags.length - shown.length} more`);
+  if (tags.length > shownTags.length) shownTags.push(`and ${tags.length - shownTags.length} more`);
   return [
-    `${oneLine(principal.id)}${agent ? `, through ${quoted(agent)},` : ""} wants to ${oneLine(action)}.`,
+    `${oneLine(principal.id)}${agent ? `, through ${quoted(agent)},` : ""} wants to ${shown(consequence.action)}.`,
     `Resource: ${oneLine(resource.id)}${resource.name ? ` (${quoted(String(redact(resource.name)))})` : ""}`,
     `Account: ${oneLine(resource.account)}, region: ${oneLine(resource.region)}`,
-    `State: ${oneLine(before)} → ${oneLine(after)}`,
-    `Tags: ${shown.join(", ") || "none"}`,
+    `State: ${shown(consequence.before)} → ${shown(consequence.after)}`,
+    `Tags: ${shownTags.join(", ") || "none"}`,
   ].join("\n");
 }
 
 /** Text from outside inside the question: no line breaks, so that it cannot imitate the lines around it. */
-function oneLine(text: string): string {
-  return cleanText(text, 120).replace(/\s+/g, " ");
+function oneLine(text: string, max = 120): string {
+  return cleanText(text, max).replace(/\s+/g, " ");
+}
+
+/** What will happen is said whole or not at all: a person must not confirm what they could not see. */
+function whole(text: string): string {
+  if (text.length <= MAX_CONSEQUENCE) return oneLine(text, MAX_CONSEQUENCE);
+  throw new ToolError("conflict", "This changes more than a person can be shown to confirm; nothing was changed.", {
+    nextStep: "Make the change in several smaller calls.",
+  });
 }
 
 /** In quotes, where anybody could have written it: a tag's value must not look like the next tag. */

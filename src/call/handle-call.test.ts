@@ -43,7 +43,7 @@ const broken = defineTool({
 });
 
 /** What the made-up tools below are about. */
-const WHOLE = { type: "test:whole", id: "whole-1" };
+const WHOLE = { type: "rds:db", id: "whole-1" };
 let wholeTags: Record<string, string> = {};
 
 /** Grows and shrinks something; with new code it is a deployment. */
@@ -53,11 +53,14 @@ const grow = defineTool({
   description: "Grows",
   service: "test",
   effect: "write",
-  raised: { to: ["deploy"], when: ({ code }) => (code === undefined ? undefined : "deploy") },
+  raised: {
+    to: ["destructive", "deploy"],
+    when: ({ code, halt }) => [...(halt ? (["destructive"] as const) : []), ...(code ? (["deploy"] as const) : [])],
+  },
   idempotent: true,
   iam: [],
   secretArguments: ["code"],
-  input: z.strictObject({ code: z.string().max(9).optional() }),
+  input: z.strictObject({ code: z.string().max(9).optional(), halt: z.boolean().default(false) }),
   output: z.object({}),
   example: {},
   subject: (_given, regionOf) => ({ type: "test:part", id: "part-1", region: regionOf(undefined) }),
@@ -124,9 +127,9 @@ before(async () => {
   const write = (fields: object, message: string) => void logged.push(JSON.stringify({ ...fields, message }));
   const log: Log = { debug: write, info: write, warn: write, error: write };
   const tools: Tool[] = [...catalog, broken, grow, readLog];
-  const deploy = { name: "test_grow:deploy", effect: "deploy" } as const;
+  const graver = (["destructive", "deploy"] as const).map((effect) => ({ name: `test_grow:${effect}`, effect }));
   const engine = await createPolicyEngine({
-    tools: [...tools, deploy],
+    tools: [...tools, ...graver],
     sitePolicies: [{ file: "site.cedar", text: SITE }],
   });
   trail = openTrail({ dir: stateDirOf(home), log });
@@ -283,6 +286,8 @@ test("arguments that make a call graver are decided, and confirmed, as what they
   assert.deepEqual(await call("operator", { code: "new" }), ["denied", "deploy"]);
   assert.deepEqual(await call("admin", {}), ["done", "write", "write"]);
   assert.deepEqual(await call("admin", { code: "new" }), ["resource_id", "deploy"]);
+  assert.deepEqual(await call("operator", { halt: true }), ["resource_id", "destructive"]);
+  assert.deepEqual(await call("admin", { halt: true, code: "new" }), ["resource_id", "deploy"]);
 
   // Secret by its place, too, whatever becomes of the call.
   for (const args of [{ code: "s3cr" }, { code: "s3cr-but-far-too-long" }, { code: { x: "s3cr" } }]) {
@@ -300,9 +305,16 @@ test("the stricter of two decisions counts, whichever is asked first", async () 
       reason: "it is so",
     });
     const policy = async () => ({ mayEverUse: () => true, decide });
-    return createCallHandler({ ...parts, policy })(request("test_grow", { code: "new" }, { canAsk: "elicitation" }));
+    const args = { code: "new", halt: "test_grow:destructive" in verdicts };
+    return createCallHandler({ ...parts, policy })(request("test_grow", args, { canAsk: "elicitation" }));
   };
   const both = ["about-test_grow", "about-test_grow:deploy"];
+  const all = { test_grow: "run", "test_grow:destructive": "run", "test_grow:deploy": "run" } as const;
+  assert.equal((await decided(all)).kind, "result");
+  for (const one of Object.keys(all)) {
+    assert.equal(refusalIn(await decided({ ...all, [one]: "deny" })).kind, "denied", one);
+    assert.equal((await decided({ ...all, [one]: "ask" })).kind, "question", one);
+  }
   for (const [first, second, kind] of [
     ["run", "run", "result"],
     ["run", "ask", "question"],
@@ -322,7 +334,7 @@ test("the stricter of two decisions counts, whichever is asked first", async () 
 });
 
 test("what belongs to the server's own is as little anybody's to change", async () => {
-  const isOwn = ownResources([`arn:aws:test:us-east-1:${ACCOUNT}:whole/whole-1`]);
+  const isOwn = ownResources([`arn:aws:rds:us-east-1:${ACCOUNT}:db:whole-1`]);
   const refused = async (own: CallParts["isOwn"]) => {
     const reply = await createCallHandler({ ...parts, isOwn: own })(request("test_grow", {}));
     return reply.kind === "result" && reply.isError ? refusalIn(reply).policies : undefined;
@@ -343,6 +355,7 @@ test("the server's own log cannot be read, be it named first or last", async () 
     return reply.kind === "result" && reply.isError ? refusalIn(reply).policies : "read";
   };
   assert.equal(await read("/app", "/mcp/audit2"), "read");
+  assert.equal((await readRows(home)).at(-1)?.resource_id, "/app,/mcp/audit2", "the trail names them all");
   assert.deepEqual(await read("/mcp/audit"), ["own-log"]);
   assert.deepEqual(await read("/mcp/audit", "/app"), ["own-log"]);
   assert.deepEqual(await read("/app", "/web", "/mcp/audit"), ["own-log"]);

@@ -92,8 +92,10 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const context = await contextOf(run);
     const { account } = context;
     const subjects = [tool.subject(input as never, context.aws.regionOf)].flat() as ResourceRef[];
-    const region = [...new Set(subjects.map((subject) => subject.region))].join(",");
-    for (const { type, id } of subjects.slice(0, 1)) remember(call, { type, id, region, account });
+    const [id, region] = (["id", "region"] as const).map((key) =>
+      [...new Set(subjects.map((subject) => subject[key]))].join(","),
+    ) as [string, string];
+    for (const { type } of subjects.slice(0, 1)) remember(call, { type, id, region, account });
     for (const subject of subjects) {
       const { type, region } = subject;
       const resource = { kind: "scope", account, region, type, own: parts.isOwn({ ...subject, account }) } as const;
@@ -114,14 +116,15 @@ export function createCallHandler(parts: CallParts): HandleCall {
     remember(call, resource);
 
     const dryRun = tool.dryRun?.(input as never) ?? false;
-    const effect = tool.raised?.when(input as never, resource) ?? tool.effect;
+    const graver = tool.raised?.when(input as never, resource) ?? [];
+    const effect = tool.raised?.to.findLast((each) => graver.includes(each)) ?? tool.effect;
     call.facts.effect = effect;
     const subjectOfPolicy = { kind: "resource", ...resource, own: belongsToServer(resource) } as const;
     const question = { principal, tool: tool.name, resource: subjectOfPolicy, dryRun } as const;
     let decision = authoriseNoun(policy, tool, question, mayRead);
-    if (effect !== tool.effect) {
-      const graver = { ...question, tool: raisedAction(tool.name, effect) };
-      decision = stricter(decision, authoriseNoun(policy, tool, graver, mayRead));
+    for (const each of graver) {
+      const asGraver = { ...question, tool: raisedAction(tool.name, each) };
+      decision = stricter(decision, authoriseNoun(policy, tool, asGraver, mayRead));
     }
     call.facts.policies = decision.policies;
     const nothingToDo = tool.precheck?.(input as never, resource, context.site);

@@ -31,8 +31,16 @@ test("what is secret by its place is hidden, its names are kept", () => {
   });
 });
 
+test("it is hidden in the wrong place, too", () => {
+  const wrong = { containers: [{ name: "app", Environment: [{ name: "A", value: "canary" }] }], note: ["shown"] };
+  assert.deepEqual(hideArguments(wrong, ["environment"]), {
+    containers: [{ name: "app", Environment: [{ name: "A", value: "[hidden]" }] }],
+    note: ["shown"],
+  });
+});
+
 test("what is no object has no arguments to hide", () => {
   for (const given of [undefined, null, "text", 7, ["environment"]]) {
-    assert.equal(hideArguments(given, ["environment"]), given);
+    assert.deepEqual(hideArguments(given, ["environment"]), given);
   }
 });

@@ -3,12 +3,16 @@ const NAME = /^[A-Za-z_][\w.-]{0,127}$/;
 const NAME_FIELDS = ["name", "container"];
 
 /**
- * The arguments as the trail may keep them: below the named ones every text is hidden but keys and what names something.
+ * The arguments as the trail may keep them: below the named ones, at any depth, every text is hidden but keys and what names something.
  * For values that are secret by their place, which no look at name or shape can tell. What is not an object is untouched.
  */
 export function hideArguments(given: unknown, secret: readonly string[]): unknown {
-  if (typeof given !== "object" || given === null || Array.isArray(given)) return given;
-  const entries = Object.entries(given).map(([key, value]) => [key, secret.includes(key) ? hide(value) : value]);
+  if (Array.isArray(given)) return given.map((member) => hideArguments(member, secret));
+  if (typeof given !== "object" || given === null) return given;
+  const entries = Object.entries(given).map(([key, value]) => {
+    // Wherever it stands: a call with the wrong shape is refused, and recorded nevertheless.
+    return [key, secret.includes(key.toLowerCase()) ? hide(value) : hideArguments(value, secret)];
+  });
   return Object.fromEntries(entries);
 }
 

@@ -31,8 +31,11 @@ export interface Resource<D = unknown> extends ResourceRef {
   state: string;
   /** Human name (the `Name` tag or the like), for the question put to a person. */
   name: string | undefined;
-  /** What it belongs to or was made from (a snapshot's database): whoever may not touch that may not touch this. */
-  partOf?: readonly { type: string; id: string; tags?: Readonly<Record<string, string>> }[];
+  /**
+   * What it belongs to or was made from (a snapshot's database): whoever may not touch that may not touch this. In the
+   * same region unless it says another, or, by an empty one, that it does not know.
+   */
+  partOf?: readonly { type: string; id: string; region?: string; tags?: Readonly<Record<string, string>> }[];
   data: D;
 }
 

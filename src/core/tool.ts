@@ -111,12 +111,13 @@ export interface WriteTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodO
   extends ToolBase<I, O> {
   effect: ChangeEffect;
   /**
-   * Arguments that make the call something graver than its effect says: `to` lists what it may become, `when` decides.
-   * Policy is then asked about the tool and about `<tool>:<effect>`; the stricter answer counts.
+   * Arguments that make the call something graver than its effect says: `to` lists what it may become, the gravest last,
+   * `when` all that it is. Policy is then asked about the tool and about each `<tool>:<effect>`; the strictest answer
+   * counts.
    */
   raised?: {
     to: readonly ChangeEffect[];
-    when: (input: z.output<I>, resource: Resource<D>) => ChangeEffect | undefined;
+    when: (input: z.output<I>, resource: Resource<D>) => readonly ChangeEffect[];
   };
   subject: (input: z.output<I>, regionOf: RegionOf) => ResourceRef;
   /** Looks the resource up once, so that tags, state and account are known before anything is decided. */

@@ -33,7 +33,7 @@ describe("what is configured as the server's own", () => {
   test("is an ARN, or the server does not start", async () => {
     const { code, stderr } = await runCli(["--own-resources", "audit"], { home: temporaryHome() });
     assert.equal(code, 2);
-    assert.match(stderr, /^own_resources: not the ARN of a resource such as .*: audit$/m);
+    assert.match(stderr, /^own_resources: not the ARN of something a tool could touch, .*: audit$/m);
   });
 });
 

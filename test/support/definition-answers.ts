@@ -60,7 +60,8 @@ export function answerDefinitions(
       status: 200,
       body: ({ parameters }) => {
         const found = find(String(parameters.taskDefinition));
-        return JSON.stringify({ ...(found && { taskDefinition: found }), tags });
+        const { tags: own = tags, ...definition } = found ?? {};
+        return JSON.stringify({ ...(found && { taskDefinition: definition }), tags: own });
       },
     },
   });

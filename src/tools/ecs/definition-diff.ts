@@ -1,5 +1,5 @@
 import type { RegisterTaskDefinitionCommandInput, TaskDefinition } from "@aws-sdk/client-ecs";
-import { cut } from "./container-view.ts";
+import { cut, imageOf } from "./container-view.ts";
 
 // What two revisions differ in. Everything is compared; only values that cannot hold a secret are shown.
 
@@ -95,7 +95,9 @@ export function changesBetween(before: TaskDefinition | Registerable, after: Tas
   for (const path of new Set([...old.keys(), ...now.keys()])) {
     const [was, is] = [old.get(path), now.get(path)];
     if (was?.value === is?.value) continue;
-    const shown = (leaf: Leaf) => (leaf.shown ? ` ${cut(leaf.value, 200)}` : "");
+    // Docker takes credentials in a reference; what is no plain one is not repeated.
+    const isImage = path.endsWith(".image");
+    const shown = (leaf: Leaf) => (leaf.shown ? ` ${isImage ? imageOf(leaf.value) : cut(leaf.value, 200)}` : "");
     const label = cut(path, 160);
     // Without a colon after the name: `DB_PASSWORD: removed` would be taken for a password, and masked.
     if (was && is) {
@@ -152,12 +154,4 @@ function nameOf(item: unknown): string | undefined {
 
 function textOf(item: unknown): string {
   return typeof item === "string" ? item : JSON.stringify(item);
-}
-
-/** Every text of a definition that a reader may not see, for taking it out of what AWS says about it. */
-export function hiddenTexts(definition: TaskDefinition | Registerable): string[] {
-  const texts: string[] = [];
-  for (const { value, shown } of leavesOf(definition).values()) if (!shown) texts.push(value, ...value.split(" "));
-  // Shorter ones would blacken ordinary words, and say little.
-  return [...new Set(texts)].filter((text) => text.length >= 5).sort((a, b) => b.length - a.length);
 }

@@ -5,6 +5,7 @@ import { cleanText } from "../../core/text.ts";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { region } from "../shared/schemas.ts";
 import { shownTags } from "../shared/tags.ts";
+import { imageOf } from "./container-view.ts";
 import {
   accountFromArn,
   agreeing,
@@ -141,7 +142,7 @@ function containerOf(container: Container): z.input<typeof ContainerDetail> {
     ...(container.healthStatus && container.healthStatus !== "UNKNOWN" && { health: container.healthStatus }),
     ...(typeof container.exitCode === "number" && { exit_code: container.exitCode }),
     ...(explanation && { explanation: cleanText(explanation, 400) }),
-    image: cleanText(container.image ?? "", 300),
+    image: container.image === undefined ? "" : cleanText(imageOf(container.image), 300),
     ...(container.imageDigest && { image_digest: cleanText(container.imageDigest, 100) }),
     ...(addresses.length > 0 && { addresses: addresses.slice(0, MAX_ADDRESSES) }),
   };

@@ -6,7 +6,7 @@ import { defineTool, type Site } from "../../core/tool.ts";
 import { region } from "../shared/schemas.ts";
 import { cut, firstOf } from "./container-view.ts";
 import { applyChanges, type Changes, changeFields } from "./definition-change.ts";
-import { changesBetween, hiddenTexts, MAX_CHANGES, type Registerable } from "./definition-diff.ts";
+import { changesBetween, MAX_CHANGES, type Registerable } from "./definition-diff.ts";
 import { isAllowedImage } from "./image.ts";
 import { sdk } from "./service.ts";
 import {
@@ -118,7 +118,7 @@ export const registerTaskDefinition = defineTool({
       .client(ECSClient, resource.region)
       .send(new RegisterTaskDefinitionCommand(withTags(plan.next, resource.tags)))
       .catch((error: unknown) => {
-        throw withoutTexts(error, hiddenTexts(plan.next));
+        throw withoutQuotes(error);
       });
     const name = answer.taskDefinition ? nameOfDefinition(answer.taskDefinition) : `${plan.next.family} (new revision)`;
     const message = `Registered ${name}; nothing runs it yet. ecs_update_service with this task_definition deploys it, and with ${plan.base} goes back.`;
@@ -168,15 +168,16 @@ function withTags(next: Registerable, tags: Readonly<Record<string, string>>): R
   return { ...next, ...(own.length > 0 && { tags: own.map(([key, value]) => ({ key, value })) }) };
 }
 
-/** AWS may quote what it objects to. */
-function withoutTexts(error: unknown, hidden: readonly string[]): unknown {
-  if (!(error instanceof ToolError)) return error;
-  const message = hidden.reduce((text, secret) => text.replaceAll(secret, "[hidden]"), error.message);
-  const { kind, nextStep, retryAfterS, retryable, detail } = error;
-  return new ToolError(kind, message, {
-    nextStep,
-    retryable,
-    ...(retryAfterS !== undefined && { retryAfterS }),
+/**
+ * AWS quotes what it objects to, and may have cut it: every value of a task definition can be a secret, so its words
+ * stay here. The mapped errors that do not repeat them are left as they are.
+ */
+function withoutQuotes(error: unknown): unknown {
+  if (!(error instanceof ToolError) || !["invalid_input", "conflict", "not_found"].includes(error.kind)) return error;
+  const { kind, detail } = error;
+  return new ToolError(kind, `AWS refused the new revision (${detail ?? kind}); what it said may quote values.`, {
+    nextStep:
+      "Check cpu_units and memory_mib against what the launch type allows, and that the images exist; ask somebody with access to AWS if that is not it.",
     ...(detail !== undefined && { detail }),
   });
 }

@@ -5,7 +5,7 @@ import type { ReadContext, Site } from "../../core/tool.ts";
 import { tagsOf } from "../shared/tags.ts";
 import { scalingSdk } from "./autoscaling.ts";
 import { cut } from "./container-view.ts";
-import { isAllowedImage } from "./image.ts";
+import { isAllowedImage, parseImage } from "./image.ts";
 import type { ServicePlace } from "./names.ts";
 import { findService, sdk } from "./service.ts";
 import {
@@ -54,7 +54,6 @@ export async function lookupService(
     given.task_definition === undefined ? undefined : findNext(given.task_definition, place, account, context),
     given.desired_count === undefined ? ("none" as const) : scalingOf(place, context),
   ]);
-  const definition = next ?? present;
   return {
     type: "ecs:service",
     id: `${place.cluster}/${place.service}`,
@@ -65,9 +64,10 @@ export async function lookupService(
     name: undefined,
     partOf: [
       { type: "ecs:cluster", id: place.cluster, tags: clusterTags },
-      ...(definition
-        ? [{ type: "ecs:task-definition", id: nameOfDefinition(definition.definition), tags: definition.tags }]
-        : []),
+      // What runs now is as much part of it as what is to run.
+      ...[present, next].flatMap((found) =>
+        found ? [{ type: "ecs:task-definition", id: nameOfDefinition(found.definition), tags: found.tags }] : [],
+      ),
     ],
     data: { service, present, next, scaling },
   };
@@ -132,6 +132,20 @@ export function planOf(given: Wanted, { service, next }: Facts): Plan {
     definition: wanted === running ? undefined : { from: running, to: wanted },
     force: given.force_new_deployment,
   };
+}
+
+/** How grave a change is, besides being a write. */
+export function effectsOf(plan: Plan, { service, present }: Facts): ("destructive" | "deploy")[] {
+  const replaces = plan.definition !== undefined || plan.force;
+  const stopsAll = plan.desired?.to === 0 || (replaces && service.deploymentConfiguration?.minimumHealthyPercent === 0);
+  const newCode = plan.definition !== undefined || (plan.force && !isPinned(present));
+  return [...(stopsAll ? (["destructive"] as const) : []), ...(newCode ? (["deploy"] as const) : [])];
+}
+
+/** Whether tasks started anew run the same code: a tag may have moved to another image since. */
+function isPinned(found: Found | undefined): boolean {
+  const images = found?.definition.containerDefinitions?.map(({ image = "" }) => parseImage(image)) ?? [];
+  return images.length > 0 && images.every((image) => image?.digest !== undefined);
 }
 
 export function stateOf({ desiredCount, taskDefinition }: Service): string {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import { answerDefinitions, wireDefinition } from "../../../test/support/definition-answers.ts";
+import { answerDefinitions, type WireDefinition, wireDefinition } from "../../../test/support/definition-answers.ts";
 import { openScene, type Scene } from "../../../test/support/scene.ts";
 import { call, connectHttp, type Person } from "../../../test/support/server.ts";
 import {
@@ -25,10 +25,14 @@ afterEach(() => {
 });
 
 /** What becomes of a call, and what the person was asked. */
-async function attempt(role: "operator" | "admin", args: Record<string, unknown>) {
-  answerService(scene.proxy, wireService());
+async function attempt(
+  role: "operator" | "admin",
+  args: Record<string, unknown>,
+  { service = {}, present = wireDefinition("web:7") }: { service?: WireDefinition; present?: WireDefinition } = {},
+) {
+  answerService(scene.proxy, wireService(service));
   answerCluster(scene.proxy);
-  answerDefinitions(scene.proxy, [wireDefinition("web:7"), wireDefinition("web:8")]);
+  answerDefinitions(scene.proxy, [present, wireDefinition("web:8")]);
   answerUpdate(scene.proxy, wireService());
   const asked: { message: string; fields: string[] }[] = [];
   const person: Person = (message, form) => {
@@ -71,10 +75,36 @@ test("another revision is a deployment: not an operator's, and an admin types th
   assert.match(asked[0]?.message ?? "", /wants to deploy web:8 \(registry\.example\/web:8\)/);
 });
 
-test("the same revision is none: an operator may name it, and force it anew", async () => {
-  const { result, asked } = await attempt("operator", { task_definition: "web:7", force_new_deployment: true });
+const PINNED = wireDefinition("web:7", {}, { image: `registry.example/web@sha256:${"0a".repeat(32)}` });
+
+test("the same revision anew is none where its images cannot have changed: an operator may force it", async () => {
+  const args = { task_definition: "web:7", force_new_deployment: true };
+  const { result, asked } = await attempt("operator", args, { present: PINNED });
   assert.deepEqual([result, asked.map(({ fields }) => fields)], ["done", [["confirm"]]]);
   assert.match(asked[0]?.message ?? "", /wants to redeploy web:7, pulling its images anew/);
+});
+
+test("the same revision anew is a deployment where a tag may have moved", async () => {
+  const refused = await attempt("operator", { force_new_deployment: true });
+  assert.deepEqual([refused.result, refused.sent, refused.asked], ["denied", false, []]);
+  scene.proxy.clearRules();
+  const { result, asked } = await attempt("admin", { force_new_deployment: true });
+  assert.deepEqual([result, asked.map(({ fields }) => fields)], ["done", [["resource_id"]]]);
+});
+
+test("a deployment that stops every task first is destructive, too", async () => {
+  const service = { deploymentConfiguration: { minimumHealthyPercent: 0, maximumPercent: 100 } };
+  const { result, asked } = await attempt("operator", { force_new_deployment: true }, { service, present: PINNED });
+  assert.deepEqual([result, asked.map(({ fields }) => fields)], ["done", [["resource_id"]]]);
+});
+
+test("what runs now protects the service, whichever revision is named", async () => {
+  const present = { ...PINNED, tags: [{ key: "mcp:self", value: "true" }] };
+  for (const args of [{ task_definition: "web:8" }, { desired_count: 0, allow_zero: true, task_definition: "web:8" }]) {
+    const { result, sent, asked } = await attempt("admin", args, { present });
+    assert.deepEqual([result, sent, asked], ["denied", false, []]);
+    scene.proxy.clearRules();
+  }
 });
 
 test("what is refused is refused before anybody is asked", async () => {

@@ -8,7 +8,16 @@ import { cut, imageOf } from "./container-view.ts";
 import { agreeing, ClusterName, ServiceName, servicePlace, serviceSubject } from "./names.ts";
 import { type Goal, OUTCOMES, WAIT_S, type Watched, watch } from "./rollout.ts";
 import { sdk } from "./service.ts";
-import { type Facts, lookupService, type Plan, planOf, refuse, scalingNote, stateOf } from "./service-change.ts";
+import {
+  effectsOf,
+  type Facts,
+  lookupService,
+  type Plan,
+  planOf,
+  refuse,
+  scalingNote,
+  stateOf,
+} from "./service-change.ts";
 import { shortName, TaskDefinitionName } from "./task-definition.ts";
 
 const input = agreeing(
@@ -80,11 +89,7 @@ export const updateService = defineTool({
   dryRun: (given) => given.dry_run,
   raised: {
     to: ["destructive", "deploy"],
-    when: (given, resource: Resource<Facts>) => {
-      const { definition, desired } = planOf(given, resource.data);
-      // Of both, new code is the graver: it may do whatever the task's role may.
-      return definition ? "deploy" : desired?.to === 0 ? "destructive" : undefined;
-    },
+    when: (given, resource: Resource<Facts>) => effectsOf(planOf(given, resource.data), resource.data),
   },
   subject: serviceSubject,
   lookup: (given, _subject, context) => lookupService(given, servicePlace(given, context.aws.regionOf), context),

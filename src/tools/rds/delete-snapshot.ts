@@ -97,6 +97,8 @@ async function lookup(
         {
           type: "rds:db",
           id: snapshot.DBInstanceIdentifier,
+          // A copy from elsewhere: its database is in whichever region the first one was made.
+          ...(snapshot.SourceRegion && { region: "" }),
           ...(source && { tags: tagsOf(source.TagList) }),
         },
       ],
