@@ -61,6 +61,25 @@ describe("the data of a dashboard", () => {
     );
   });
 
+  test("an expression that would run a function is not sent, and what stands beside it is shown", async () => {
+    const runs = ['LAMBDA("fn", m)', "lambda\n('fn')", "SEARCH(':aws.AccountId=444455556666', 'Sum')"];
+    answer({
+      widgets: runs.map((expression) =>
+        metricWidget("runs", [
+          ["Shop", "M1", { id: "m" }],
+          [{ expression, visible: false }],
+          [{ expression: "m * 2" }],
+        ]),
+      ),
+    });
+    const { widgets } = await get();
+    for (const widget of widgets) {
+      assert.deepEqual([widget.metrics?.length, widget.metrics?.[0]?.[1]], [2, 1]);
+      assert.match(notesOf(widget), /row 2: not shown: .* is not allowed/);
+    }
+    assert.doesNotMatch(JSON.stringify(requests().map(({ parameters }) => parameters)), /lambda|account/i);
+  });
+
   test("points too fine for the range, or for their age, are asked for in coarser periods", async () => {
     const fine = metricWidget(
       "fine",
