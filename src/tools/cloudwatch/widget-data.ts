@@ -95,8 +95,7 @@ function fitPeriods(widget: Widget, range: TimeRange): number {
   const alignMs = longestS * 1000;
   const from = Math.floor(Math.min(range.from, range.to - MIN_POINTS * alignMs) / alignMs) * alignMs;
   if (range.to - MIN_POINTS * alignMs < range.from && widget.rows.some(({ visible }) => visible))
-    // First, since only the first notes of a widget are shown.
-    widget.notes.unshift(
+    widget.notes.push(
       `figures from ${shortTime(from)} on, earlier than start: at least ${MIN_POINTS} periods are read`,
     );
   const finest = finestPeriodS(from) ?? 3_600;
