@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { assertNoHalfSecrets } from "../../test/support/half-secrets.ts";
 import { cleanText, maskIdentifiers } from "./text.ts";
 
 /** Any sequence of UTF-16 units, lone surrogates included, with a good share of what must go. */
@@ -150,3 +151,5 @@ test("a cut never leaves the beginning of a secret that could no longer be told 
   assert.equal(cleanText("https://example.com/a/long/path", 25), "https://example.com/a/lo…");
   assert.equal(cleanText("web-production-eu-west-1", 12), "web-product…");
 });
+
+test("a cut leaves no part of a secret, whatever the secret is known by", () => assertNoHalfSecrets(cleanText));

@@ -12,15 +12,20 @@ const PLAIN = /^[\x20-\x7E\t\n]*$/;
  */
 const HALF_A_SECRET =
   /(?::\/\/[^\s/?#@"'<>]*|(?<![A-Za-z0-9])(?:AKIA|ASIA|AIza|eyJ|gh[pousr]_|github_pat_|glpat-|mcpaws_|npm_|[rs]k_|sk-|whsec_|xapp-|xox[a-z]-)[\w.-]*)$/;
+/** What is a secret by the word before it, as long as its end is there: a bearer token, a value in quotes. */
+const HALF_A_VALUE =
+  /(?:bearer(?:[ \t+]{1,8}|%20)[\w.~+/=-]*|(?:pass(?:word|wd|phrase)|pwd|secret|token|key|connection_?string|credential)s?\\{0,3}["']?[ \t]{0,8}(?:=>|[:=])?[ \t]{0,8}(?:\\{0,3}"[^"\n]*|\\{0,3}'[^'\n]*))$/i;
+
+/** Of a text that was cut: without the secret that the cut may have gone through. */
+export function withoutHalfASecret(text: string): string {
+  return text.replace(HALF_A_SECRET, "").replace(HALF_A_VALUE, "");
+}
 
 /** Text from an AWS account made safe to show: well-formed, without invisible characters, at most `max` UTF-16 units. */
 export function cleanText(text: string, max = 1024): string {
   const cleaned = PLAIN.test(text) ? text : text.toWellFormed().replace(INVISIBLE, "");
   if (cleaned.length <= max) return cleaned;
-  return `${cleaned
-    .slice(0, max - 1)
-    .replace(HALF_A_SECRET, "")
-    .toWellFormed()}…`;
+  return `${withoutHalfASecret(cleaned.slice(0, max - 1)).toWellFormed()}…`;
 }
 
 /** Removes what identifies the account's inside from an error text: ARNs, account ids, encoded authorisation messages. */

@@ -202,6 +202,20 @@ describe("cloudwatch_describe_alarm", () => {
     assert.deepEqual((await describeIt("db-cpu")).parents, ["shop-down"]);
   });
 
+  test("of many parents ten are named, and the others counted", async () => {
+    const parents = (count: number) =>
+      Array.from({ length: count }, (_, index) => fakeComposite(`parent-${index}`, ["shared"]));
+    for (const [count, omitted] of [
+      [10, undefined],
+      [13, 3],
+    ] as const) {
+      world.reset();
+      answer([fakeAlarm("shared"), ...parents(count)]);
+      const got = await describeIt("shared");
+      assert.deepEqual([got.parents.length, got.parents_omitted], [10, omitted]);
+    }
+  });
+
   test("metric math is told query by query", async () => {
     const Metrics = [
       { Id: "e1", Expression: "100*m2/m1", Label: "rate", ReturnData: true },

@@ -27,6 +27,7 @@ const output = z.object({
   children: z.array(z.string()).optional(),
   children_omitted: z.int().optional(),
   parents: z.array(z.string()).optional(),
+  parents_omitted: z.int().optional(),
   flapping: z.boolean().optional(),
   state_changes_24h: z.int().optional(),
   state_changes_7d: z.int().optional(),
@@ -132,7 +133,7 @@ async function familyOf(
   where: string,
   context: ReadContext,
   tolerate: (thrown: unknown) => void,
-): Promise<{ children?: string[]; children_omitted?: number; parents?: string[] }> {
+): Promise<{ children?: string[]; children_omitted?: number; parents?: string[]; parents_omitted?: number }> {
   const read = async (query: { ChildrenOfAlarmName: string } | { ParentsOfAlarmName: string }) =>
     (await describeAlarms({ ...query, MaxRecords: 100 }, where, context).catch(tolerate))?.alarms ?? [];
   const [children, parents] = await Promise.all([
@@ -147,6 +148,7 @@ async function familyOf(
     ...(parents.length > 0 && {
       parents: parents.slice(0, MAX_PARENTS).map(({ AlarmName = "" }) => fit(AlarmName, 300)),
     }),
+    ...(parents.length > MAX_PARENTS && { parents_omitted: parents.length - MAX_PARENTS }),
   };
 }
 

@@ -29,6 +29,57 @@ describe("the data of a dashboard", () => {
     );
   });
 
+  test("a widget whose figures reach further back than was asked for says how far", async () => {
+    answer({
+      widgets: [
+        metricWidget("cpu", [["Shop", "M1"]]),
+        metricWidget("size", [["AWS/S3", "M2"]], { period: 86_400 }),
+        metricWidget("rate", [["Shop", "M3", { id: "m", visible: false }], [{ expression: "m * 2" }]]),
+        metricWidget("hidden", [["Shop", "M4", { visible: false }]]),
+        { type: "text", properties: { markdown: "text" } },
+        // So much else to say that not all of it is shown.
+        metricWidget("odd", [["Shop", "M5"], ...Array.from({ length: 9 }, () => [null])]),
+      ],
+    });
+    const hourMs = 3_600_000;
+    const dayMs = 24 * hourMs;
+    const day = Math.floor(Date.now() / dayMs) * dayMs - 3 * dayMs;
+    const at = (ms: number) => new Date(day + ms).toISOString();
+    const got = await get({ start: at(8 * hourMs), end: at(8.25 * hourMs) });
+    const short = (ms: number) => at(ms).replace(":00.000Z", "Z");
+    const [cpu, size] = [short(7 * hourMs + 35 * 60_000), short(-8 * dayMs)];
+    assert.deepEqual(
+      got.widgets.map((widget) => /figures from (\S+) on, earlier than start/.exec(notesOf(widget))?.[1]),
+      [cpu, size, cpu, undefined, undefined, cpu],
+    );
+    const starts = requests().map(({ parameters }) => Number(parameters.StartTime) * 1000 - day);
+    assert.deepEqual([...new Set(starts.map(short))].toSorted(), [size, cpu]);
+    const hour = await get({ start: at(8 * hourMs), end: at(9 * hourMs) });
+    assert.deepEqual(
+      hour.widgets.map((widget) => /figures from/.test(notesOf(widget))),
+      [false, true, false, false, false, false],
+    );
+  });
+
+  test("an expression that would run a function is not sent, and what stands beside it is shown", async () => {
+    const runs = ['LAMBDA("fn", m)', "lambda\n('fn')", "SEARCH(':aws.AccountId=444455556666', 'Sum')"];
+    answer({
+      widgets: runs.map((expression) =>
+        metricWidget("runs", [
+          ["Shop", "M1", { id: "m" }],
+          [{ expression, visible: false }],
+          [{ expression: "m * 2" }],
+        ]),
+      ),
+    });
+    const { widgets } = await get();
+    for (const widget of widgets) {
+      assert.deepEqual([widget.metrics?.length, widget.metrics?.[0]?.[1]], [2, 1]);
+      assert.match(notesOf(widget), /row 2: not shown: .* is not allowed/);
+    }
+    assert.doesNotMatch(JSON.stringify(requests().map(({ parameters }) => parameters)), /lambda|account/i);
+  });
+
   test("points too fine for the range, or for their age, are asked for in coarser periods", async () => {
     const fine = metricWidget(
       "fine",

@@ -245,4 +245,24 @@ describe("cloudwatch_get_metrics", () => {
       assert.equal((await get({ queries: [{ namespace: "N", metric_name: "m" }] })).results.length, 1);
     }
   });
+
+  test("an expression that would run a function, or read other accounts, is refused before anything is sent", async () => {
+    for (const [expression, why] of [
+      ['LAMBDA("fn", m1)', /LAMBDA\(\) is not allowed/],
+      ["MAX([1, lambda\n('fn')])", /LAMBDA\(\) is not allowed/],
+      ["UNHEARD_OF(1)", /UNHEARD_OF\(\) is not among/],
+      ["SEARCH('{AWS/EC2,InstanceId} :aws.AccountId=444455556666', 'Sum')", /accounts/],
+    ] as const) {
+      for (const hidden of [true, false]) {
+        const queries = [
+          { id: "m1", namespace: "N", metric_name: "m" },
+          { expression, hidden },
+        ];
+        const reply = await world.call("cloudwatch_get_metrics", { queries });
+        assert.equal(reply.content.error.kind, "invalid_input");
+        assert.match(reply.content.error.message, why);
+      }
+    }
+    assert.deepEqual(sent(), []);
+  });
 });

@@ -4,10 +4,20 @@ import { defineTool } from "../../core/tool.ts";
 import { region } from "../shared/schemas.ts";
 import { SeriesSummary, shortNumber, summariseSeries } from "../shared/series.ts";
 import { Time } from "../shared/time.ts";
+import { MAX_EXPRESSION, refusedExpression } from "./expression.ts";
 import { Dimensions, isAdditive, MetricName, Namespace, Statistic, toDimensions } from "./metric.ts";
 import { freeIds, getMetricData, type Result } from "./metric-data.ts";
 import { endsUnfinished, expectedPoints, type Grid, gridOf, Period, withoutUnfinished } from "./period.ts";
 import { firstFitting, fit, newestFitting, shortTime } from "./text.ts";
+
+const Expression = z
+  .string()
+  .min(1)
+  .max(MAX_EXPRESSION)
+  .superRefine((expression, context) => {
+    const refused = refusedExpression(expression);
+    if (refused !== undefined) context.addIssue({ code: "custom", message: refused });
+  });
 
 const Query = z
   .strictObject({
@@ -19,7 +29,7 @@ const Query = z
     metric_name: MetricName.optional(),
     dimensions: Dimensions.optional(),
     statistic: Statistic.optional(),
-    expression: z.string().min(1).max(2048).optional(),
+    expression: Expression.optional(),
     label: z.string().max(255).optional(),
     hidden: z.boolean().optional(),
   })

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
+import { assertNoHalfSecrets } from "../../../test/support/half-secrets.ts";
 import { HOSTILE } from "../../../test/support/hostile.ts";
 import { elapsed, firstFitting, fit, inWords, newestFitting, shortTime } from "./text.ts";
 
@@ -12,6 +13,8 @@ describe("fit", () => {
     assert.equal(fit("abcdefghij", 10), "abcdefghij");
     assert.equal(fit("abcdefghijk", 10), "abcdefg…");
   });
+
+  test("leaves no half of a secret", () => assertNoHalfSecrets(fit));
 
   test("never costs more than it may, whatever the text", () => {
     fc.assert(

@@ -1,4 +1,4 @@
-import { cleanText } from "../../core/text.ts";
+import { cleanText, withoutHalfASecret } from "../../core/text.ts";
 
 /**
  * Text from the account, safe to show, that costs a reader at most this many bytes of JSON (without its quotes). Names
@@ -14,7 +14,7 @@ export function fit(text: string, maxBytes: number): string {
     if (room < 0) break;
     kept += character;
   }
-  return `${kept}…`;
+  return `${withoutHalfASecret(kept)}…`;
 }
 
 function jsonBytes(text: string): number {

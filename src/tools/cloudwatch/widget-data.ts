@@ -7,7 +7,7 @@ import type { TimeRange } from "../shared/time.ts";
 import { isAdditive, metricText } from "./metric.ts";
 import { freeIds, getMetricData, MAX_QUERIES, type Result } from "./metric-data.ts";
 import { finestPeriodS, gridOf, withoutUnfinished } from "./period.ts";
-import { inWords } from "./text.ts";
+import { inWords, shortTime } from "./text.ts";
 import type { Widget } from "./widget.ts";
 import type { Row } from "./widget-rows.ts";
 
@@ -94,6 +94,10 @@ function fitPeriods(widget: Widget, range: TimeRange): number {
   const longestS = Math.max(300, ...widget.rows.map(({ periodS }) => periodS));
   const alignMs = longestS * 1000;
   const from = Math.floor(Math.min(range.from, range.to - MIN_POINTS * alignMs) / alignMs) * alignMs;
+  if (range.to - MIN_POINTS * alignMs < range.from && widget.rows.some(({ visible }) => visible))
+    widget.notes.push(
+      `figures from ${shortTime(from)} on, earlier than start: at least ${MIN_POINTS} periods are read`,
+    );
   const finest = finestPeriodS(from) ?? 3_600;
   const tooFine = ({ periodS }: Row) => periodS % finest !== 0 || range.to - from > MAX_POINTS * periodS * 1000;
   if (!widget.rows.some(tooFine)) return from;

@@ -117,6 +117,12 @@ describe("the shorthand of a metric widget", () => {
     ["a statistic there is not", ["N", "m", { stat: "median" }], /"median" is no statistic/],
     ["another account", ["N", "m", { accountId: "123456789012" }], /another account/],
     ["an expression that is no text", [{ expression: 7 }], /expression is no text/],
+    ["an expression that runs something", [{ expression: "LAMBDA('fn')" }], /not shown: LAMBDA\(\) is not allowed/],
+    [
+      "an expression over other accounts",
+      [{ expression: "SEARCH(':aws.AccountId=1', 'Sum')" }],
+      /not shown: .*accounts/,
+    ],
     ["null", null, /not a list/],
   ];
   for (const [what, row, problem] of problems) {

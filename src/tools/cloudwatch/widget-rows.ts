@@ -1,6 +1,7 @@
 import type { Dimension } from "@aws-sdk/client-cloudwatch";
 import { REGION_NAME } from "../../core/region.ts";
 import { isObject, type Json } from "./dashboard.ts";
+import { refusedExpression } from "./expression.ts";
 import { isStatistic } from "./metric.ts";
 import { fit } from "./text.ts";
 
@@ -70,6 +71,8 @@ function expandRow(given: unknown, above: string[], properties: Json, fallbackRe
   if (options.expression !== undefined) {
     if (typeof options.expression !== "string" || options.expression === "")
       throw new BadRow("its expression is no text");
+    const refused = refusedExpression(options.expression);
+    if (refused !== undefined) throw new BadRow(`not shown: ${refused}`);
     return { row: { ...row, what: { expression: options.expression } }, names: above };
   }
   const names = repeatAbove(isObject(last) ? given.slice(0, -1) : given, above);
