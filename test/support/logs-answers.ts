@@ -24,6 +24,27 @@ export function queryResults(
   });
 }
 
+/**
+ * GetQueryResults of a finished query that found all these rows: cut at the limit the query was started with, and given
+ * out in pages of `maxItems`, with a token that is a number. AWS counts the rows of all pages unless told not to here.
+ */
+export function pagedQueryResults(
+  found: readonly Readonly<Record<string, string>>[],
+  started: Record<string, unknown> | undefined,
+  asked: Record<string, unknown>,
+  options: { counted?: boolean } = {},
+): string {
+  const { limit = 10_000 } = (started ?? {}) as { limit?: number };
+  const { maxItems = 10_000, nextToken = "0" } = asked as { maxItems?: number; nextToken?: string };
+  const rows = found.slice(0, limit);
+  const next = Number(nextToken) + maxItems;
+  return queryResults(rows.slice(Number(nextToken), next), {
+    matched: found.length,
+    ...(options.counted !== false && { resultCount: rows.length }),
+    ...(next < rows.length && { nextToken: String(next) }),
+  });
+}
+
 /** StopQuery of a query that was running. */
 export const QUERY_STOPPED = JSON.stringify({ success: true });
 

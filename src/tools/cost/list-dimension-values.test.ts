@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, test } from "node:test";
+import { after, before, beforeEach, mock, test } from "node:test";
+import { openAws } from "../../../test/support/aws-session.ts";
 import { dimensionValues, tagValues } from "../../../test/support/cost-answers.ts";
 import { assertClean, HOSTILE } from "../../../test/support/hostile.ts";
 import { startWorld, type World } from "../../../test/support/world.ts";
+import { listDimensionValues } from "./list-dimension-values.ts";
 import { addDays, today } from "./period.ts";
 
 const TOOL = "cost_list_dimension_values";
@@ -87,6 +89,52 @@ test("2,500 values are reached by cursor; the pages cut from one answer are paid
   assert.deepEqual(seen, numbered(2_500));
   assert.equal(paid, 3);
   assert.equal(sent().length, 3);
+});
+
+// Without the server around it, whose clock is its own.
+test("a listing that goes on after midnight is about the days it was begun with", async () => {
+  const aws = await openAws();
+  const body = ({ parameters }: { parameters: Record<string, unknown> }) =>
+    dimensionValues(numbered(2_500), parameters);
+  aws.proxy.rule({ operation: "GetDimensionValues", fault: { kind: "respond", status: 200, body } });
+  const { signal } = new AbortController();
+  const session = await aws.clients.session(listDimensionValues.iam, signal);
+  const site = { maxScaleFactor: 1, imageRepositories: [] };
+  const context = { aws: session.aws, account: "1", site, mask: (text: string) => text, signal, progress: () => {} };
+  const begun = Date.now();
+  mock.timers.enable({ apis: ["Date"], now: begun });
+  try {
+    const seen: { value: string }[] = [];
+    let cursor: string | undefined;
+    do {
+      const given = listDimensionValues.input.parse({ dimension: "service", limit: 200, cursor });
+      const page = await listDimensionValues.handler(given, context);
+      seen.push(...page.items);
+      cursor = page.next_cursor;
+      mock.timers.setTime(begun + 86_400_000);
+    } while (cursor !== undefined);
+    assert.deepEqual(seen, numbered(2_500));
+    const first = { Start: addDays(today(begun), -30), End: addDays(today(begun), 1) };
+    assert.deepEqual(
+      aws.proxy.requests.map(({ parameters }) => parameters.TimePeriod),
+      [first, first, first],
+    );
+  } finally {
+    mock.timers.reset();
+    await aws.close();
+  }
+});
+
+test("a cursor with another moment before it is refused", async () => {
+  answerWith(numbered(30));
+  const args = fresh();
+  const { content } = await list(args);
+  const [, rest] = content.next_cursor.split("~");
+  for (const cursor of [rest, `${(Date.now() - 86_400_000).toString(36)}~${rest}`]) {
+    const reply = await world.call(TOOL, { ...args, cursor });
+    assert.equal(reply.content.error?.kind, "invalid_input", cursor);
+    assert.match(reply.content.error.message, /^cursor:/);
+  }
 });
 
 test("long and hostile values", async () => {

@@ -4,6 +4,7 @@ import { defineTool, type ReadContext } from "../../core/tool.ts";
 import type { Cached } from "../shared/cache.ts";
 import { questionHash } from "../shared/cursor.ts";
 import { listRegions, listReply, type ServicePage } from "../shared/listing.ts";
+import { atMoment, momentOf } from "../shared/moment.ts";
 import { cursor, limit, listOutput } from "../shared/schemas.ts";
 import { dimensionOf, ListableDimension, tagKeyOf } from "./dimensions.ts";
 import { costRegion, costSubject, type Paid, paidOnce, priceOf, sdk, TTL_MS } from "./explorer.ts";
@@ -50,13 +51,15 @@ export const listDimensionValues = defineTool({
   example: { dimension: "service", search: "Relational" },
   subject: costSubject,
   async handler(given, context) {
-    const period = periodOf(given, MAX_DAYS);
+    // AWS takes its token only with the period it gave it for, and after midnight 30 days ago is another day.
+    const begun = momentOf(given.cursor);
+    const period = periodOf(given, MAX_DAYS, begun.now);
     const asked: Cached<Paid<unknown>>[] = [];
     const listing = await listRegions<Item, Item>({
-      question: questionHash("cost_list_dimension_values", { ...given }),
+      question: questionHash("cost_list_dimension_values", { ...given, now: begun.now }),
       regions: ["global"],
       limit: given.limit,
-      cursor: given.cursor,
+      cursor: begun.cursor,
       maxScan: MAX_SCAN,
       maxPageBytes: Math.min(60_000, given.limit * 440),
       countBy: () => "all",
@@ -69,7 +72,7 @@ export const listDimensionValues = defineTool({
     });
     const { total, complete } = listing.counts;
     const summary = { matched: total, ...priceOf(asked), counts_complete: complete };
-    return listReply(summary, listing);
+    return listReply(summary, atMoment(begun.now, listing));
   },
 });
 

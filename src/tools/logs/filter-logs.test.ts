@@ -4,6 +4,7 @@ import type { ProxyRequest } from "../../../test/support/fault-proxy.ts";
 import { assertClean, HOSTILE } from "../../../test/support/hostile.ts";
 import { type FakeEvent, filterLogEvents } from "../../../test/support/logs-answers.ts";
 import { startWorld, type World } from "../../../test/support/world.ts";
+import { sealCursor } from "../shared/cursor.ts";
 import { putLines } from "./stage-support.ts";
 
 const TOOL = "cloudwatch_filter_logs";
@@ -209,6 +210,29 @@ describe("pages", () => {
     const shown = messages([first, ...rest]).map((text) => Number(text.split(" ")[0]));
     assert.deepEqual(shown, texts.map((_, index) => index).slice(0, shown.length));
     assert.ok(shown.length >= 39);
+  });
+
+  test("a cursor made by somebody else is held to the same bounds", async () => {
+    answerWith(recent(["a", "b"]));
+    const { content } = await read({ limit: 1 });
+    const [question = "", , body = ""] = content.next_cursor.split(".");
+    const resume = JSON.parse(Buffer.from(body, "base64url").toString());
+    const remade = (change: object) => sealCursor(question, { ...resume, ...change });
+    const day = 86_400_000;
+    assert.equal((await read({ limit: 1, cursor: remade({ from: resume.to - 31 * day }) })).content.returned, 1);
+    world.proxy.clearRequests();
+    for (const change of [
+      { from: 0 },
+      { from: resume.to - 31 * day - 1 },
+      { to: resume.from + 32 * day },
+      { to: resume.from },
+      { at: { ...resume.at, size: 1_001 } },
+    ]) {
+      const reply = await world.call(TOOL, { log_group: GROUP, limit: 1, cursor: remade(change) });
+      assert.equal(reply.content.error?.kind, "invalid_input", JSON.stringify(change));
+      assert.match(reply.content.error.message, /^cursor:/);
+    }
+    assert.deepEqual(sent(), []);
   });
 
   test("a cursor is of one question", async () => {

@@ -9,6 +9,7 @@ import { countFitting, isoTime, KeyWatch, roomFor, shorten, shownText } from "./
 import { LogGroupName, logGroups, noSuchLogGroup, sdk } from "./log-group.ts";
 
 const MAX_RANGE_MS = 31 * 86_400_000;
+const MAX_LINES = 1_000;
 /** AWS answers a rare pattern with one empty page after the other; after this time the reader decides. */
 const SEARCH_MS = 10_000;
 /** From then on AWS can search backwards. */
@@ -24,7 +25,7 @@ const input = z.strictObject({
   start: Time.default("1h").describe("ISO 8601 or ago: 15m, 7d"),
   end: Time.optional(),
   newest_first: z.boolean().default(true),
-  limit: z.int().min(1).max(1_000).default(20),
+  limit: z.int().min(1).max(MAX_LINES).default(20),
   max_line_bytes: z.int().min(50).max(8_000).default(300),
   cursor,
   region,
@@ -41,13 +42,18 @@ const Line = z.object({
 /** Where in AWS's answers the next line is. `after` is the event before it, should its page have changed meanwhile. */
 const Position = z.strictObject({
   token: z.string().max(5_000).optional(),
-  size: z.int().min(1).max(10_000),
+  size: z.int().min(1).max(MAX_LINES),
   offset: z.int().min(0).max(10_000),
   after: z.string().max(200).optional(),
 });
 type Position = z.infer<typeof Position>;
-/** The range is fixed by the first page: an hour ago moves on. */
-const Resume = z.strictObject({ from: z.int().min(0), to: z.int().min(0), at: Position });
+/**
+ * The range is fixed by the first page: an hour ago moves on. A cursor can be made by whoever likes to, so it is held to
+ * what a first page may ask for.
+ */
+const Resume = z
+  .strictObject({ from: z.int().min(0), to: z.int().min(0), at: Position })
+  .refine(({ from, to }) => from < to && to - from <= MAX_RANGE_MS);
 type Resume = z.infer<typeof Resume>;
 
 export const filterLogs = defineTool({

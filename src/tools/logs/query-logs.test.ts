@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../../test/support/eventually.ts";
 import type { Fault } from "../../../test/support/faults.ts";
 import { assertClean, HOSTILE } from "../../../test/support/hostile.ts";
-import { QUERY_STOPPED, queryResults } from "../../../test/support/logs-answers.ts";
+import { pagedQueryResults, QUERY_STOPPED, queryResults } from "../../../test/support/logs-answers.ts";
 import { startWorld, type World } from "../../../test/support/world.ts";
 import { putLines } from "./stage-support.ts";
 
@@ -25,6 +25,19 @@ const respond = (body: string | ((n: number) => string)): Fault => {
 };
 function results(body: string | ((n: number) => string)) {
   return world.proxy.rule({ service: "logs", operation: "GetQueryResults", fault: respond(body) });
+}
+/** Every row the query finds, as AWS gives them out: never more than StartQuery was told, and in pages. */
+function finds(rows: readonly Record<string, string>[], options: { counted?: boolean } = {}) {
+  const started = () => world.proxy.requests.findLast(({ operation }) => operation === "StartQuery")?.parameters;
+  world.proxy.rule({
+    service: "logs",
+    operation: "GetQueryResults",
+    fault: {
+      kind: "respond",
+      status: 200,
+      body: ({ parameters }) => pagedQueryResults(rows, started(), parameters, options),
+    },
+  });
 }
 const stops = () => world.proxy.requests.filter(({ operation }) => operation === "StopQuery");
 const letStop = () => world.proxy.rule({ service: "logs", operation: "StopQuery", fault: respond(QUERY_STOPPED) });
@@ -69,6 +82,7 @@ test("the rows, what was scanned, and what that costs", async () => {
     ],
     returned: 2,
     total: 2,
+    counts_complete: true,
     matched: 17,
     scanned_bytes: 53_687_091_200,
     estimated_cost_usd: 0.25,
@@ -84,9 +98,9 @@ test("the rows, what was scanned, and what that costs", async () => {
     queryString: QUERY.query,
     startTime: Date.UTC(2026, 10, 1) / 1000,
     endTime: Date.UTC(2026, 10, 2) / 1000 - 1,
-    limit: 20,
+    limit: 10_000,
   });
-  assert.deepEqual(look?.parameters, { queryId: query_id });
+  assert.deepEqual(look?.parameters, { queryId: query_id, maxItems: 20 }, "no more than is shown");
 });
 
 test("moto's own answer, which has no statistics, is an answer", async () => {
@@ -163,7 +177,7 @@ describe("a query nobody waits for any longer is stopped", () => {
       await assert.rejects(pending);
       await eventually(() => stops()[0]?.status === 200);
       const looked = world.proxy.requests.find(({ operation }) => operation === "GetQueryResults");
-      assert.deepEqual(stops()[0]?.parameters, looked?.parameters, "the same query");
+      assert.deepEqual(stops()[0]?.parameters, { queryId: looked?.parameters.queryId }, "the same query");
     });
   }
 
@@ -207,7 +221,7 @@ describe("a query that lives longer than the call", () => {
     world.proxy.clearRules();
     results(queryResults(numbered(2), { status: "Running" }));
     const later = await resultsOf(content.query_id);
-    assert.deepEqual([later.status, later.returned], ["running", 2]);
+    assert.deepEqual([later.status, later.returned, later.counts_complete], ["running", 2, false]);
     assert.match(later.message, /^Not finished/);
   });
 
@@ -255,18 +269,49 @@ describe("queries of others", () => {
 });
 
 describe("rows", () => {
-  test("more than shown: the rest by offset, none lost, none twice", async () => {
-    const all = numbered(150);
-    results(queryResults(all));
-    const { content } = await query({ query: "fields n | limit 150", limit: 40 });
-    assert.deepEqual([content.returned, content.total, content.next_offset], [40, 150, 40]);
-    const seen = [...content.rows];
-    for (let offset = content.next_offset; offset !== undefined; ) {
-      const page = await resultsOf(content.query_id, { offset, limit: 40 });
-      seen.push(...page.rows);
-      offset = page.next_offset;
-    }
-    assert.deepEqual(seen, all);
+  for (const [counted, total] of [
+    [true, 300],
+    [false, 40],
+  ] as const) {
+    test(`300 groups, 40 shown: the rest by offset, none lost, none twice; AWS counts them: ${counted}`, async () => {
+      const all = numbered(300);
+      finds(all, { counted });
+      const { content } = await query({ query: "stats count(*) by n", limit: 40 });
+      assert.deepEqual([content.returned, content.total, content.next_offset], [40, total, 40]);
+      assert.equal(content.counts_complete, counted);
+      assert.match(content.message, /next_offset shows more rows\.$/);
+      const seen = [...content.rows];
+      let last = content;
+      while (last.next_offset !== undefined) {
+        last = await resultsOf(content.query_id, { offset: last.next_offset, limit: 40 });
+        seen.push(...last.rows);
+      }
+      assert.deepEqual(seen, all);
+      assert.deepEqual([last.total, last.counts_complete, last.message], [300, true, "Finished."]);
+    });
+  }
+
+  test("as many as a query may give: there may be more, which is said on the last page, too", async () => {
+    finds(numbered(12_000));
+    const { content } = await query();
+    assert.deepEqual([content.total, content.counts_complete, content.next_offset], [10_000, false, 20]);
+    assert.match(content.message, /next_offset shows more rows\. It gave 10000 rows.*there may be others/);
+    const last = await resultsOf(content.query_id, { offset: 9_990 });
+    assert.deepEqual(last.rows, numbered(10, 9_990));
+    assert.deepEqual([last.total, last.counts_complete, last.next_offset], [10_000, false, undefined]);
+    assert.match(last.message, /^Finished\. It gave 10000 rows.*there may be others/);
+  });
+
+  test("as many as are shown are all there is: nothing is said to be missing", async () => {
+    finds(numbered(20));
+    const { content } = await query();
+    assert.deepEqual([content.total, content.counts_complete, content.message], [20, true, "Finished."]);
+  });
+
+  test("a token that repeats itself ends the reading", async () => {
+    results(queryResults(numbered(1), { nextToken: "again" }));
+    const { content } = await query();
+    assert.deepEqual(content.rows, [{ n: "0" }, { n: "0" }]);
   });
 
   test("results on several pages of AWS are one", async () => {

@@ -7,7 +7,16 @@ import { region } from "../shared/schemas.ts";
 import { Time, timeRange } from "../shared/time.ts";
 import { queryProblem } from "./insights-query.ts";
 import { LogGroupName, logGroups, noSuchLogGroup, sdk } from "./log-group.ts";
-import { isRunning, lookAt, MaxValueBytes, ResultLimit, Results, resultsReply, statusOf } from "./query-results.ts";
+import {
+  isRunning,
+  lookAt,
+  MAX_RESULTS,
+  MaxValueBytes,
+  ResultLimit,
+  Results,
+  resultsReply,
+  statusOf,
+} from "./query-results.ts";
 import { type StartedQuery, startedQueries } from "./started-queries.ts";
 
 const MAX_RANGE_MS = 31 * 86_400_000;
@@ -114,7 +123,7 @@ async function start(
     startTime,
     // AWS counts the last second in, `to` is the first moment that is out.
     endTime: Math.max(startTime, Math.ceil(to / 1000) - 1),
-    limit: given.limit,
+    limit: MAX_RESULTS,
   });
   const { queryId } = await aws
     .client(CloudWatchLogsClient, query.region)

@@ -17,6 +17,7 @@ export const Results = z.object({
   rows: z.array(z.record(z.string(), z.string())),
   returned: z.int(),
   total: z.int(),
+  counts_complete: z.boolean(),
   next_offset: z.int().optional(),
   matched: z.int().optional(),
   scanned_bytes: z.number().optional(),
@@ -31,14 +32,22 @@ export const Results = z.object({
 
 /** The arguments of both tools that show results. */
 export const MaxValueBytes = z.int().min(50).max(8_000).default(300);
-export const ResultLimit = z.int().min(1).max(1_000).default(20);
+export const ResultLimit = z.int().min(1).max(1_000).default(20).describe("Rows shown at once");
+
+/**
+ * How many rows a query may find. Without it a question over 300 groups would be answered with as many as are shown. AWS
+ * takes ten times as much for this language in most regions and no more than this in the others; nobody pages that far.
+ */
+export const MAX_RESULTS = 10_000;
+/** AWS's own limit for one answer. */
+const MAX_ITEMS = 10_000;
 
 export const statusOf = (answer: GetQueryResultsResponse | undefined): Status =>
   STATUSES.find((status) => status === answer?.status?.toLowerCase()) ?? "unknown";
 
 export const isRunning = (status: Status): boolean => ["scheduled", "running", "unknown"].includes(status);
 
-/** The last word of AWS on a query; fetches on until `rows` rows are there, as far as there are so many. */
+/** The last word of AWS on a query; fetches on until `rows` rows are there, as far as there are so many, and no further. */
 export async function lookAt(
   id: string,
   { region }: StartedQuery,
@@ -47,13 +56,21 @@ export async function lookAt(
 ): Promise<GetQueryResultsResponse> {
   const { CloudWatchLogsClient, GetQueryResultsCommand } = await sdk();
   const client = aws.client(CloudWatchLogsClient, region);
-  const first = await client.send(new GetQueryResultsCommand({ queryId: id }));
+  const page = (missing: number, nextToken?: string): Promise<GetQueryResultsResponse> =>
+    client.send(
+      new GetQueryResultsCommand({
+        queryId: id,
+        maxItems: Math.min(missing, MAX_ITEMS),
+        ...(nextToken !== undefined && { nextToken }),
+      }),
+    );
+  const first = await page(rows);
   const results = [...(first.results ?? [])];
-  let { nextToken } = first;
-  while (nextToken && results.length < rows) {
-    const next: GetQueryResultsResponse = await client.send(new GetQueryResultsCommand({ queryId: id, nextToken }));
+  let nextToken = first.nextToken || undefined;
+  while (nextToken !== undefined && results.length < rows) {
+    const next = await page(rows - results.length, nextToken);
     results.push(...(next.results ?? []));
-    nextToken = next.nextToken;
+    nextToken = next.nextToken === nextToken ? undefined : next.nextToken || undefined;
   }
   return { ...first, results, nextToken };
 }
@@ -81,15 +98,20 @@ export function resultsReply(
   const shown = rows.slice(0, countFitting(rows, roomFor(view.limit)));
   const total = Math.max(all.length, answer?.statistics?.resultCount ?? 0);
   const next = view.offset + shown.length;
+  const capped = total >= MAX_RESULTS;
+  // Of rows that were not fetched AWS need not have said how many they are.
+  const uncounted = answer?.nextToken !== undefined && answer.statistics?.resultCount === undefined;
+  const more = next < total || uncounted;
   const { recordsMatched, bytesScanned } = answer?.statistics ?? {};
   return {
     status,
-    message: messageOf(status, next < total),
+    message: messageOf(status, more, capped),
     query_id: id,
     rows: shown,
     returned: shown.length,
     total,
-    ...(shown.length > 0 && next < total && { next_offset: next }),
+    counts_complete: status === "complete" && !capped && !uncounted,
+    ...(shown.length > 0 && more && { next_offset: next }),
     ...(recordsMatched !== undefined && { matched: recordsMatched }),
     ...(bytesScanned !== undefined && {
       scanned_bytes: bytesScanned,
@@ -103,12 +125,14 @@ export function resultsReply(
   };
 }
 
-function messageOf(status: Status, more: boolean): string {
+function messageOf(status: Status, more: boolean, capped: boolean): string {
   if (isRunning(status)) {
     return "Not finished; it goes on, and what it found so far may be incomplete. Call cloudwatch_get_query_results with query_id in a while.";
   }
   if (status === "complete") {
-    return more ? "Finished; cloudwatch_get_query_results with offset = next_offset shows more rows." : "Finished.";
+    const rest = more ? "; cloudwatch_get_query_results with offset = next_offset shows more rows." : ".";
+    const cap = ` It gave ${MAX_RESULTS} rows or more, where a query is cut off: there may be others. Narrow it, or count with stats.`;
+    return `Finished${rest}${capped ? cap : ""}`;
   }
   const ended = { failed: "failed", cancelled: "was cancelled", timeout: "ran out of time (60 minutes)" }[
     status as "failed" | "cancelled" | "timeout"

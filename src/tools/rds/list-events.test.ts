@@ -143,7 +143,8 @@ describe(TOOL, () => {
   });
 
   test("events at the edges of slices come once", async () => {
-    const { summary } = await ask(TOOL, { start: "14d" });
+    // Not 14 days: what RDS remembers would be a second less when it is asked again.
+    const { summary } = await ask(TOOL, { start: "13d" });
     const edges = sent("DescribeEvents").flatMap(({ parameters }) => Date.parse(String(parameters.StartTime)));
     world.reset();
     assert.ok(edges.length >= 8, `${edges.length} slices`);

@@ -5,12 +5,12 @@ import { cleanText } from "../../core/text.ts";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
 import { listRegions, listReply, type ServicePage } from "../shared/listing.ts";
+import { atMoment, momentOf } from "../shared/moment.ts";
 import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { cursor, limit, listOutput } from "../shared/schemas.ts";
 import { Time, timeRange } from "../shared/time.ts";
 import { PAGE_SIZE, pageBytes, sdk } from "./db-instance.ts";
 import { newerHalf, type Slice, sliceBefore, sliceOf, tokenOf } from "./event-slices.ts";
-import { atMoment, momentOf } from "./moment.ts";
 import { nothingFound } from "./nothing-found.ts";
 
 const SOURCE_TYPES = [

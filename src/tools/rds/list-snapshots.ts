@@ -5,12 +5,12 @@ import { parseTime } from "../../core/time.ts";
 import { defineTool } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
 import { listRegions, listReply } from "../shared/listing.ts";
+import { atMoment, momentOf } from "../shared/moment.ts";
 import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { cursor, limit, listOutput } from "../shared/schemas.ts";
 import { rowTags, shownTags } from "../shared/tags.ts";
 import { Time } from "../shared/time.ts";
 import { DbInstanceId, engineOf, PAGE_SIZE, pageBytes, sdk, statuses, statusOf } from "./db-instance.ts";
-import { atMoment, momentOf } from "./moment.ts";
 import { nothingFound } from "./nothing-found.ts";
 import { typeOf } from "./snapshot.ts";
 

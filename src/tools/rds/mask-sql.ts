@@ -24,6 +24,10 @@ const SPACE = /\s+/y;
 const PARAMETER = /\$\d{1,5}(?![\w$])/y;
 const DOLLAR_TAG = /\$(?:[\p{L}_][\p{L}\p{N}_]{0,63})?\$/uy;
 const EXECUTABLE_COMMENT = /\/\*M?!\d*/y;
+/** What shows that the word before it was a column, or that a password is not in the text. */
+const NO_PASSWORD = /\s*(?:$|[,)]|from\b|=\s*(?:\?|\$\d{1,5}|[:@][a-z_]\w*)(?=[\s,;)]|$))/iy;
+/** A string does not stand behind these, but a name does. */
+const BEFORE_TABLE: ReadonlySet<string> = new Set(["from", "join", "into", "update", "table"]);
 /** A quoted name that looks like one. */
 const PLAIN_NAME = /^[\p{L}_][\p{L}\p{N}_$#.-]{0,62}$/u;
 
@@ -47,6 +51,11 @@ class Masker {
   #at = 0;
   /** The last word, lower-case. */
   #word = "";
+  /** What was last shown but for spaces, lower-case. */
+  #last = "";
+  /** Whether the statement has had a word yet. */
+  #begun = false;
+  #trims = false;
 
   constructor(sql: string, dialect: Dialect) {
     this.#sql = sql;
@@ -55,7 +64,12 @@ class Masker {
 
   mask(): string {
     const shown: string[] = [];
-    while (this.#at < this.#sql.length) shown.push(this.#token(this.#sql[this.#at] ?? ""));
+    while (this.#at < this.#sql.length) {
+      const token = this.#token(this.#sql[this.#at] ?? "");
+      shown.push(token);
+      if (token.trim() !== "") this.#last = token.toLowerCase();
+      if (token === ";") this.#begun = false;
+    }
     return shown.join("");
   }
 
@@ -63,7 +77,7 @@ class Masker {
     const mysql = this.#dialect === "mysql";
     if (this.#take(SPACE) !== undefined) return " ";
     if (next === "'") return this.#quoted("'", false);
-    if (next === '"') return this.#quoted('"', !mysql);
+    if (next === '"') return this.#doubleQuoted();
     if (next === "`") return this.#quoted("`", true);
     if (next === "[" && this.#dialect === "sqlserver") return this.#quoted("]", true);
     if (next === "-" && this.#startsLineComment()) return this.#lineComment();
@@ -85,9 +99,26 @@ class Masker {
     if (after === "&" && PREFIX.test(word) && /['"]/.test(this.#sql[this.#at + 1] ?? "")) return this.#skip(1, "");
     const before = this.#word;
     this.#word = word.toLowerCase();
-    // What follows is a password, which Oracle takes without quotes.
+    const first = !this.#begun;
+    this.#begun = true;
+    if (this.#word === "trim") this.#trims = true;
+    // What follows is a password, which some engines take without quotes.
     if (before === "identified" && this.#word === "by") return `${word} ${this.#rest()}`;
+    if (this.#word === "password" && !this.#isNext(NO_PASSWORD)) return `${word} ${this.#rest()}`;
+    // `connect scott/tiger@db`, `connect to db user scott using tiger`
+    if (first && /^conn(?:ect)?$/.test(this.#word)) return `${word} ${this.#rest()}`;
     return word;
+  }
+
+  /** In SQL Server the session decides whether it is a name or a string: only where no string can stand it is a name. */
+  #doubleQuoted(): string {
+    if (this.#dialect !== "sqlserver") return this.#quoted('"', this.#dialect !== "mysql");
+    // `TRIM("x" FROM "y")` takes strings.
+    const table = BEFORE_TABLE.has(this.#last) && !(this.#last === "from" && this.#trims);
+    const from = this.#at;
+    const shown = this.#quoted('"', true);
+    const name = table || this.#sql[from - 1] === "." || this.#sql[this.#at] === ".";
+    return name || shown === REST ? shown : LITERAL;
   }
 
   /** A string or a quoted name, from its opening quote; a doubled closing quote is part of it. */
@@ -155,6 +186,11 @@ class Masker {
       else if (nests) depth += 1;
     }
     return this.#skip(edge.lastIndex - this.#at, " ");
+  }
+
+  #isNext(pattern: RegExp): boolean {
+    pattern.lastIndex = this.#at;
+    return pattern.test(this.#sql);
   }
 
   #take(pattern: RegExp): string | undefined {

@@ -12,12 +12,18 @@ describe("timeRange", () => {
       from: now - DAY_MS / 2,
       to: now - DAY_MS / 4,
     });
+    assert.deepEqual(timeRange({ start: "1h", end: "2026-11-24T13:00:00Z" }, { maxMs: DAY_MS, now }), {
+      from: now - 3_600_000,
+      to: now + 3_600_000,
+    });
   });
 
   const wrong: [string, { start: string; end?: string }, RegExp][] = [
     ["reversed", { start: "1h", end: "2h" }, /before end/],
     ["empty", { start: "1h", end: "1h" }, /before end/],
     ["in the future", { start: "2026-11-25" }, /before now/],
+    ["in the future, with an end still later", { start: "2026-11-25", end: "2026-11-25T01:00:00Z" }, /before now/],
+    ["about to begin", { start: "2026-11-24T12:00:00Z", end: "2026-11-24T13:00:00Z" }, /before now/],
     ["too long", { start: "2d" }, /at most 1 days/],
   ];
   for (const [what, given, message] of wrong) {

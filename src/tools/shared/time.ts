@@ -16,7 +16,7 @@ export interface TimeRange {
 
 /**
  * The stretch two arguments describe; an end that is missing is now.
- * @throws ToolError `invalid_input` when it is empty, reversed, in the future or longer than `maxMs`
+ * @throws ToolError `invalid_input` when it is empty, reversed, begins in the future or is longer than `maxMs`
  */
 export function timeRange(
   given: { start: string; end?: string | undefined },
@@ -25,7 +25,7 @@ export function timeRange(
   const now = bounds.now ?? Date.now();
   const from = Date.parse(parseTime(given.start, now) ?? "");
   const to = given.end === undefined ? now : Date.parse(parseTime(given.end, now) ?? "");
-  if (from >= to) throw wrong("start: it must be before end, and before now.");
+  if (from >= Math.min(to, now)) throw wrong("start: it must be before end, and before now.");
   if (to - from > bounds.maxMs) {
     throw wrong(`start: at most ${Math.round(bounds.maxMs / 86_400_000)} days can be asked for at once.`);
   }
