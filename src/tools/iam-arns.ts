@@ -1,7 +1,6 @@
 /** ARNs of the IAM resource types the tools declare, any resource of each; a test compares them with AWS's own list. */
 export const ARN_FORMATS: Readonly<Record<string, string>> = {
   "ce:billingview": "arn:{partition}:billing::{account}:billingview/*",
-  "cloudwatch:alarm": "arn:{partition}:cloudwatch:{region}:{account}:alarm:*",
   "cloudwatch:dashboard": "arn:{partition}:cloudwatch::{account}:dashboard/*",
   "ec2:instance": "arn:{partition}:ec2:{region}:{account}:instance/*",
   "ecs:capacity-provider": "arn:{partition}:ecs:{region}:{account}:capacity-provider/*",

@@ -3,6 +3,7 @@ import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { partialError } from "../shared/listing.ts";
 import { PartialError, region } from "../shared/schemas.ts";
 import { type Alarm, AlarmName, conditionOf, parseAlarmArn, queryText, sinceOf, stateOf, watchedBy } from "./alarm.ts";
+import { COMPOSITES_NEED_ALL } from "./alarm-access.ts";
 import { actionLines } from "./alarm-actions.ts";
 import { type History, historyOf } from "./alarm-history.ts";
 import { describeAlarms, findAlarm } from "./find-alarm.ts";
@@ -54,8 +55,8 @@ export const describeAlarm = defineTool({
   effect: "read",
   idempotent: true,
   iam: [
-    { action: "cloudwatch:DescribeAlarms", resource: "alarm" },
-    { action: "cloudwatch:DescribeAlarmHistory", resource: "alarm" },
+    { action: "cloudwatch:DescribeAlarms", unscoped: COMPOSITES_NEED_ALL },
+    { action: "cloudwatch:DescribeAlarmHistory", unscoped: COMPOSITES_NEED_ALL },
   ],
   input: z.strictObject({ name: AlarmName, region }),
   output,

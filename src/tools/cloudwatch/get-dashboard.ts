@@ -4,6 +4,7 @@ import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { PartialError } from "../shared/schemas.ts";
 import { summariseSeries } from "../shared/series.ts";
 import { Time, timeRange } from "../shared/time.ts";
+import { COMPOSITES_NEED_ALL } from "./alarm-access.ts";
 import { DashboardName, fetchBody, isObject } from "./dashboard.ts";
 import { firstFitting, fit, shortTime } from "./text.ts";
 import { readWidget, type Widget } from "./widget.ts";
@@ -63,7 +64,7 @@ export const getDashboard = defineTool({
   iam: [
     { action: "cloudwatch:GetDashboard", resource: "dashboard" },
     { action: "cloudwatch:GetMetricData" },
-    { action: "cloudwatch:DescribeAlarms", resource: "alarm" },
+    { action: "cloudwatch:DescribeAlarms", unscoped: COMPOSITES_NEED_ALL },
   ],
   input: z.strictObject({
     name: DashboardName,

@@ -18,6 +18,7 @@ import {
   stateOf,
   watchedBy,
 } from "./alarm.ts";
+import { COMPOSITES_NEED_ALL } from "./alarm-access.ts";
 import { sdk } from "./metric.ts";
 import { fit, shortTime } from "./text.ts";
 
@@ -54,7 +55,7 @@ export const listAlarms = defineTool({
   service: "cloudwatch",
   effect: "read",
   idempotent: true,
-  iam: [{ action: "cloudwatch:DescribeAlarms", resource: "alarm" }],
+  iam: [{ action: "cloudwatch:DescribeAlarms", unscoped: COMPOSITES_NEED_ALL }],
   input,
   output: listOutput(Summary, Item),
   example: { states: ["ALARM"], regions: ["us-east-1", "eu-west-1"] },
