@@ -1,4 +1,4 @@
-import { fit } from "./text.ts";
+import { fit } from "../shared/fit.ts";
 
 /** Where an alarm's action goes, by the beginning of its ARN after region and account. */
 const KINDS: readonly [service: RegExp, words: (rest: string) => string][] = [

@@ -1,9 +1,10 @@
 import type { AlarmHistoryItem } from "@aws-sdk/client-cloudwatch";
 import type { ReadContext } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { ALARM_TYPES, type Kind } from "./alarm.ts";
 import { actionText } from "./alarm-actions.ts";
 import { sdk } from "./metric.ts";
-import { fit, shortTime } from "./text.ts";
+import { shortTime } from "./text.ts";
 
 export interface History {
   changes24h: number;

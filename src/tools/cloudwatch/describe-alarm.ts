@@ -1,5 +1,6 @@
 import * as z from "zod";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { partialError } from "../shared/listing.ts";
 import { PartialError, region } from "../shared/schemas.ts";
 import { type Alarm, AlarmName, conditionOf, parseAlarmArn, queryText, sinceOf, stateOf, watchedBy } from "./alarm.ts";
@@ -7,7 +8,7 @@ import { COMPOSITES_NEED_ALL } from "./alarm-access.ts";
 import { actionLines } from "./alarm-actions.ts";
 import { type History, historyOf } from "./alarm-history.ts";
 import { describeAlarms, findAlarm } from "./find-alarm.ts";
-import { elapsed, fit, inWords, shortTime } from "./text.ts";
+import { elapsed, inWords, shortTime } from "./text.ts";
 
 const output = z.object({
   name: z.string(),

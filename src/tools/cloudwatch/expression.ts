@@ -1,4 +1,4 @@
-import { fit } from "./text.ts";
+import { fit } from "../shared/fit.ts";
 
 // Metric math is a language with side effects: LAMBDA() runs a function of the account, with arguments. What may stand
 // in an expression is therefore a list of what is known to only read metrics.

@@ -2,9 +2,9 @@ import type { DescribeAlarmsCommandInput } from "@aws-sdk/client-cloudwatch";
 import { ToolError } from "../../core/errors.ts";
 import { cleanText } from "../../core/text.ts";
 import type { ReadContext } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { ALL_TYPES, type Alarm, alarmsOf } from "./alarm.ts";
 import { sdk } from "./metric.ts";
-import { fit } from "./text.ts";
 
 type Aws = Pick<ReadContext, "aws">;
 

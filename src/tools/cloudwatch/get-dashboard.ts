@@ -1,12 +1,13 @@
 import * as z from "zod";
 import { defineTool } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { PartialError } from "../shared/schemas.ts";
 import { summariseSeries } from "../shared/series.ts";
 import { Time, timeRange } from "../shared/time.ts";
 import { COMPOSITES_NEED_ALL } from "./alarm-access.ts";
 import { DashboardName, fetchBody, isObject } from "./dashboard.ts";
-import { firstFitting, fit, shortTime } from "./text.ts";
+import { firstFitting, shortTime } from "./text.ts";
 import { readWidget, type Widget } from "./widget.ts";
 import { alarmLines } from "./widget-alarms.ts";
 import { fetchWidgets, type Shown } from "./widget-data.ts";

@@ -2,6 +2,7 @@ import type { Datapoint, StandardUnit } from "@aws-sdk/client-cloudwatch";
 import * as z from "zod";
 import { ToolError } from "../../core/errors.ts";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { partialError } from "../shared/listing.ts";
 import { PartialError, region } from "../shared/schemas.ts";
 import { type Point, SeriesSummary, shortNumber, summariseSeries } from "../shared/series.ts";
@@ -19,7 +20,7 @@ import {
   toDimensions,
 } from "./metric.ts";
 import { endsUnfinished, type Grid, gridOf, Period, withoutUnfinished } from "./period.ts";
-import { fit, inWords, newestFitting, shortTime } from "./text.ts";
+import { inWords, newestFitting, shortTime } from "./text.ts";
 
 const input = z.strictObject({
   namespace: Namespace,

@@ -1,6 +1,7 @@
 import type { MetricDataQuery } from "@aws-sdk/client-cloudwatch";
 import * as z from "zod";
 import { defineTool } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { region } from "../shared/schemas.ts";
 import { SeriesSummary, shortNumber, summariseSeries } from "../shared/series.ts";
 import { Time } from "../shared/time.ts";
@@ -8,7 +9,7 @@ import { MAX_EXPRESSION, refusedExpression } from "./expression.ts";
 import { Dimensions, isAdditive, MetricName, Namespace, Statistic, toDimensions } from "./metric.ts";
 import { freeIds, getMetricData, type Result } from "./metric-data.ts";
 import { endsUnfinished, expectedPoints, type Grid, gridOf, Period, withoutUnfinished } from "./period.ts";
-import { firstFitting, fit, newestFitting, shortTime } from "./text.ts";
+import { firstFitting, newestFitting, shortTime } from "./text.ts";
 
 const Expression = z
   .string()

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { ToolError } from "../../core/errors.ts";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { badCursor, questionHash } from "../shared/cursor.ts";
+import { fit } from "../shared/fit.ts";
 import { listRegions, listReply, type ServicePage } from "../shared/listing.ts";
 import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { cursor, limit, listOutput } from "../shared/schemas.ts";
@@ -20,7 +21,7 @@ import {
 } from "./alarm.ts";
 import { COMPOSITES_NEED_ALL } from "./alarm-access.ts";
 import { sdk } from "./metric.ts";
-import { fit, shortTime } from "./text.ts";
+import { shortTime } from "./text.ts";
 
 /** CloudWatch's own bound. */
 const PAGE_SIZE = 100;

@@ -2,11 +2,12 @@ import type { DashboardEntry } from "@aws-sdk/client-cloudwatch";
 import * as z from "zod";
 import { defineTool } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
+import { fit } from "../shared/fit.ts";
 import { listRegions, listReply } from "../shared/listing.ts";
 import { cursor, limit, listOutput, region } from "../shared/schemas.ts";
 import { DashboardName } from "./dashboard.ts";
 import { sdk } from "./metric.ts";
-import { fit, shortTime } from "./text.ts";
+import { shortTime } from "./text.ts";
 
 const Item = z.object({ name: z.string(), modified: z.string().optional(), size_bytes: z.int().optional() });
 

@@ -2,11 +2,11 @@ import type { DimensionFilter, Metric } from "@aws-sdk/client-cloudwatch";
 import * as z from "zod";
 import { defineTool } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
+import { fit } from "../shared/fit.ts";
 import { listRegions, listReply } from "../shared/listing.ts";
 import { everyOne, regionFields, regionsOf } from "../shared/regions.ts";
 import { cursor, limit, listOutput } from "../shared/schemas.ts";
 import { Dimensions, dimensionsOf, MetricName, Namespace, sdk } from "./metric.ts";
-import { fit } from "./text.ts";
 
 /** Ten requests: enough for most accounts to be counted whole. */
 const MAX_SCAN = 5_000;

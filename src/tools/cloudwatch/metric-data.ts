@@ -1,8 +1,8 @@
 import type { MessageData, MetricDataQuery, MetricDataResult } from "@aws-sdk/client-cloudwatch";
 import type { ReadContext } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import type { Point } from "../shared/series.ts";
 import { sdk } from "./metric.ts";
-import { fit } from "./text.ts";
 
 /** One series of an answer. A search gives several under one id. */
 export interface Result {

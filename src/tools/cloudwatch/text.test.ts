@@ -1,32 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
-import { assertNoHalfSecrets } from "../../../test/support/half-secrets.ts";
-import { HOSTILE } from "../../../test/support/hostile.ts";
-import { elapsed, firstFitting, fit, inWords, newestFitting, shortTime } from "./text.ts";
+import { elapsed, firstFitting, inWords, newestFitting, shortTime } from "./text.ts";
 
 const bytes = (value: unknown) => Buffer.byteLength(JSON.stringify(value));
-
-describe("fit", () => {
-  test("leaves short text alone, and cuts long text with an ellipsis", () => {
-    assert.equal(fit("checkout-5xx", 64), "checkout-5xx");
-    assert.equal(fit("abcdefghij", 10), "abcdefghij");
-    assert.equal(fit("abcdefghijk", 10), "abcdefg…");
-  });
-
-  test("leaves no half of a secret", () => assertNoHalfSecrets(fit));
-
-  test("never costs more than it may, whatever the text", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "binary", maxLength: 300 }), fc.integer({ min: 8, max: 120 }), (text, max) => {
-        const fitted = fit(text, max);
-        assert.ok(bytes(fitted) - 2 <= max, JSON.stringify(fitted));
-        assert.ok(fitted.isWellFormed());
-      }),
-    );
-    for (const text of Object.values(HOSTILE)) assert.ok(bytes(fit(text, 64)) <= 66, text);
-  });
-});
 
 test("shortTime leaves out what is zero, and keeps the zone", () => {
   assert.equal(shortTime(Date.parse("2026-01-31T08:05:00Z")), "2026-01-31T08:05Z");

@@ -1,9 +1,10 @@
 import type { ReadContext } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { partialError } from "../shared/listing.ts";
 import type { PartialError } from "../shared/schemas.ts";
 import { type Alarm, parseAlarmArn, sinceOf, stateOf } from "./alarm.ts";
 import { describeAlarms } from "./find-alarm.ts";
-import { fit, shortTime } from "./text.ts";
+import { shortTime } from "./text.ts";
 
 /** CloudWatch's own bound of one request. */
 const MAX_NAMES = 100;

@@ -1,9 +1,9 @@
 import type { Dimension } from "@aws-sdk/client-cloudwatch";
 import { REGION_NAME } from "../../core/region.ts";
+import { fit } from "../shared/fit.ts";
 import { isObject, type Json } from "./dashboard.ts";
 import { refusedExpression } from "./expression.ts";
 import { isStatistic } from "./metric.ts";
-import { fit } from "./text.ts";
 
 /** One row of a metric widget, its shorthand written out. */
 export interface Row {

@@ -1,5 +1,5 @@
+import { fit } from "../shared/fit.ts";
 import { isObject, type Json } from "./dashboard.ts";
-import { fit } from "./text.ts";
 import { expandRows, type Row } from "./widget-rows.ts";
 
 /** One widget of a dashboard, read as far as it makes sense. */

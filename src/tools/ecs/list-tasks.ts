@@ -2,6 +2,7 @@ import type { Task } from "@aws-sdk/client-ecs";
 import * as z from "zod";
 import { defineTool } from "../../core/tool.ts";
 import { questionHash } from "../shared/cursor.ts";
+import { fit } from "../shared/fit.ts";
 import { listRegions, listReply } from "../shared/listing.ts";
 import { cursor, limit, listOutput, region } from "../shared/schemas.ts";
 import { describeTasks, MANY_AT_ONCE } from "./batches.ts";
@@ -16,7 +17,7 @@ import {
   ServiceName,
   tasksSubject,
 } from "./names.ts";
-import { LAUNCH_TYPES, rowText, SHORT, shortRevision } from "./running.ts";
+import { LAUNCH_TYPES, SHORT, shortRevision } from "./running.ts";
 import { inThere, sdk } from "./service.ts";
 import { ownerOf, whyStopped } from "./stopped.ts";
 
@@ -112,12 +113,12 @@ function rowOf(task: Task): Row {
     task: nameFromArn(task.taskArn),
     status: task.lastStatus ?? "unknown",
     ...(task.healthStatus && task.healthStatus !== "UNKNOWN" && { health: task.healthStatus }),
-    of: rowText(ownerOf(task), SHORT),
+    of: fit(ownerOf(task), SHORT),
     ...(task.taskDefinitionArn && { task_definition: shortRevision(task.taskDefinitionArn, SHORT) }),
-    ...(launch && { launch: rowText(launch, 24) }),
-    ...(task.availabilityZone && { az: rowText(task.availabilityZone, 24) }),
+    ...(launch && { launch: fit(launch, 24) }),
+    ...(task.availabilityZone && { az: fit(task.availabilityZone, 24) }),
     ...(task.startedAt && { started: task.startedAt.toISOString() }),
     ...(task.stoppedAt && { stopped: task.stoppedAt.toISOString() }),
-    ...(stopped && { why_stopped: rowText(whyStopped(task), MAX_REASON) }),
+    ...(stopped && { why_stopped: fit(whyStopped(task), MAX_REASON) }),
   };
 }

@@ -9,14 +9,6 @@ export const LAUNCH_TYPES = ["FARGATE", "EC2", "EXTERNAL"] as const;
 /** What a text beside an identifier may cost in a row. */
 export const SHORT = 48;
 
-/** Text for a row, by what it takes as JSON: quotes and other alphabets take more than their length. */
-export function rowText(text: string, maxBytes: number): string {
-  let short = cleanText(text, maxBytes);
-  while (Buffer.byteLength(JSON.stringify(short)) > maxBytes + 2)
-    short = cleanText(short, Math.floor(short.length * 0.8));
-  return short;
-}
-
 /** `web:42`; of a long family only the beginning. */
 export function shortRevision(arn: string | undefined, max: number): string {
   const [family = "", revision] = nameFromArn(arn).split(":");

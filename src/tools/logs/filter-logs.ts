@@ -1,11 +1,11 @@
 import type { FilteredLogEvent } from "@aws-sdk/client-cloudwatch-logs";
 import * as z from "zod";
-import { cleanText } from "../../core/text.ts";
 import { defineTool, type ReadContext } from "../../core/tool.ts";
 import { openCursor, questionHash, sealCursor } from "../shared/cursor.ts";
+import { fit } from "../shared/fit.ts";
 import { cursor, region } from "../shared/schemas.ts";
 import { Time, timeRange } from "../shared/time.ts";
-import { countFitting, isoTime, KeyWatch, roomFor, shorten, shownText } from "./lines.ts";
+import { countFitting, isoTime, KeyWatch, roomFor, shownText } from "./lines.ts";
 import { LogGroupName, logGroups, noSuchLogGroup, sdk } from "./log-group.ts";
 
 const MAX_RANGE_MS = 31 * 86_400_000;
@@ -182,7 +182,7 @@ function linesOf(given: Input, from: number, events: readonly Placed[], mask: Re
     const { text, cut } = shownText(message.replace(/\s+$/, ""), given.max_line_bytes, mask);
     return {
       at: isoTime(event.timestamp) ?? "",
-      stream: shorten(cleanText(event.logStreamName ?? "", 512), MAX_STREAM_BYTES),
+      stream: fit(event.logStreamName ?? "", MAX_STREAM_BYTES),
       message: text,
       ...(cut && { cut }),
     };

@@ -1,30 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import fc from "fast-check";
-import { countFitting, isoTime, KeyWatch, shorten, shownText } from "./lines.ts";
+import { countFitting, isoTime, KeyWatch, shownText } from "./lines.ts";
 
 const same = (text: string) => text;
-const bytes = (text: string) => Buffer.byteLength(JSON.stringify(text)) - 2;
-
-test("a text is cut to so many bytes of JSON, whatever it is made of, and no more than needed", () => {
-  fc.assert(
-    fc.property(
-      fc.string({ unit: "binary", maxLength: 400, size: "max" }),
-      fc.integer({ min: 50, max: 300 }),
-      (text, max) => {
-        const short = shorten(text, max);
-        assert.ok(bytes(short) <= max, `${bytes(short)} of ${max}`);
-        if (bytes(text) <= max) assert.equal(short, text);
-        else {
-          assert.ok(short.endsWith("…") && text.startsWith(short.slice(0, -1)));
-          assert.ok(bytes(short) > max * 0.7, `only ${bytes(short)} of ${max}`);
-          assert.ok(short.isWellFormed() || !text.isWellFormed());
-        }
-      },
-    ),
-  );
-});
-
 test("what is invisible does not count, and does not hide that a text was cut", () => {
   assert.deepEqual(shownText(`a${"\u200B".repeat(500)}b`, 50, same), { text: "ab", cut: false });
   assert.deepEqual(shownText("x".repeat(51), 50, same), { text: `${"x".repeat(47)}…`, cut: true });

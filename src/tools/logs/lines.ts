@@ -1,4 +1,5 @@
 import { cleanText } from "../../core/text.ts";
+import { fit } from "../shared/fit.ts";
 
 /** Log text made fit to be shown: without what is invisible, without secrets, and at most so many bytes of JSON. */
 export interface Shown {
@@ -29,19 +30,8 @@ export function isoTime(ms: number | undefined): string | undefined {
 /** Secrets are looked for before anything is cut: half a secret no longer looks like one. */
 export function shownText(text: string, maxBytes: number, mask: Mask): Shown {
   const safe = mask(cleanText(text, Number.MAX_SAFE_INTEGER)).replace(BASE64_RUN, hideKeyLine);
-  const short = shorten(safe, maxBytes);
+  const short = fit(safe, maxBytes);
   return { text: short, cut: short !== safe };
-}
-
-const jsonBytes = (text: string): number => Buffer.byteLength(JSON.stringify(text)) - 2;
-
-/** Quotes, line breaks and letters of other alphabets cost more than a byte, and a reader pays by the byte. */
-export function shorten(text: string, maxBytes: number): string {
-  if (text.length <= maxBytes && jsonBytes(text) <= maxBytes) return text;
-  const room = maxBytes - Buffer.byteLength("…");
-  let cut = text.slice(0, room);
-  while (jsonBytes(cut) > room) cut = cut.slice(0, Math.floor(cut.length * 0.9));
-  return `${cut.replace(/[\uD800-\uDBFF]$/, "")}…`;
 }
 
 const KEY_BEGINS = /-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY/;

@@ -1,9 +1,9 @@
 import type { GetQueryResultsResponse, ResultField } from "@aws-sdk/client-cloudwatch-logs";
 import * as z from "zod";
-import { cleanText } from "../../core/text.ts";
 import type { ReadContext } from "../../core/tool.ts";
+import { fit } from "../shared/fit.ts";
 import { PartialError } from "../shared/schemas.ts";
-import { countFitting, roomFor, shorten, shownText } from "./lines.ts";
+import { countFitting, roomFor, shownText } from "./lines.ts";
 import { sdk } from "./log-group.ts";
 import type { StartedQuery } from "./started-queries.ts";
 
@@ -152,7 +152,7 @@ function rowOf(
   let room = MAX_ROW_BYTES;
   const shown = fields.filter(({ field }) => field !== "@ptr");
   for (const { field = "", value = "" } of shown) {
-    const entry: [string, string] = [shorten(cleanText(field, 256), 64), shownText(value, maxValueBytes, mask).text];
+    const entry: [string, string] = [fit(field, 64), shownText(value, maxValueBytes, mask).text];
     room -= entry[0].length + entry[1].length;
     if (room < 0) {
       entries.push(["(fields left out)", String(shown.length - entries.length)]);
