@@ -92,10 +92,9 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const context = await contextOf(run);
     const { account } = context;
     const subjects = [tool.subject(input as never, context.aws.regionOf)].flat() as ResourceRef[];
-    const [id, region] = (["id", "region"] as const).map((key) =>
-      [...new Set(subjects.map((subject) => subject[key]))].join(","),
-    ) as [string, string];
-    for (const { type } of subjects.slice(0, 1)) remember(call, { type, id, region, account });
+    const [first] = subjects;
+    const all = (key: "id" | "region") => [...new Set(subjects.map((subject) => subject[key]))].join(",");
+    if (first) remember(call, { type: first.type, id: all("id"), region: all("region"), account });
     for (const subject of subjects) {
       const { type, region } = subject;
       const resource = { kind: "scope", account, region, type, own: parts.isOwn({ ...subject, account }) } as const;
