@@ -19,7 +19,7 @@ const RULES: Record<string, Rule> = {
   aws: { rooms: EVERYONE, packages: /^(@aws-sdk|@smithy)\// },
   tools: { rooms: EVERYONE, packages: /^(zod|@aws-sdk\/client-[\w-]+)$/ },
   access: { rooms: EVERYONE, packages: /^(zod|@cedar-policy\/cedar-wasm\/nodejs)$/ },
-  audit: { rooms: EVERYONE, packages: NONE },
+  audit: { rooms: EVERYONE, packages: /^pg$/ },
   mcp: {
     rooms: [...EVERYONE, "call", "access"],
     packages: /^(@modelcontextprotocol\/server|@hono\/node-server|hono|zod)(\/|$)/,
@@ -63,7 +63,7 @@ for (const file of globSync("**/*.ts", { cwd: src }).map((name) => resolve(src, 
       if (!statement.startsWith("import(")) imports.push(imported);
       if (roomOf(imported) !== room && !rule.rooms.includes(roomOf(imported)))
         problems.push(`${where} is another room's`);
-    } else if (target === "node:sqlite") {
+    } else if (target === "node:sqlite" || target === "pg") {
       if (!relative(src, file).startsWith("audit/store/")) problems.push(`${where} belongs in audit/store/`);
     } else if (!target.startsWith("node:") && !rule.packages.test(target)) {
       problems.push(`${where} is not this room's package`);

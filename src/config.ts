@@ -37,6 +37,8 @@ const list = z.preprocess(
 const number = (schema: z.ZodNumber) =>
   z.preprocess((value) => (typeof value === "string" && value.trim() !== "" ? Number(value) : value), schema);
 const int = (min: number, max: number) => number(z.int().min(min).max(max));
+/** `true` and `false`, as text too. */
+const flag = z.preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean());
 const region = z.string().regex(REGION_NAME, "not an AWS region such as us-east-1");
 
 /**
@@ -80,6 +82,54 @@ export const Settings = z.strictObject({
   own_resources: list
     .default([])
     .describe("ARNs of what the server records into (audit store, log group, snapshots); no tool may touch them"),
+  audit_database_url: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "PostgreSQL of the audit trail, postgres://user:password@host:5432/name; without it and the next, SQLite in state_dir",
+    ),
+  audit_database_host: z.string().min(1).optional().describe("Host of that PostgreSQL, when it is given by parts"),
+  audit_database_port: int(1, 65_535).default(5_432).describe("Its port"),
+  audit_database_name: z.string().min(1).default("mcp_audit").describe("Name of the database"),
+  audit_database_user: z.string().min(1).optional().describe("User; it needs the role mcp_audit_writer and no more"),
+  audit_database_password: z.string().min(1).optional().describe("Its password; better: the secret, or iam"),
+  audit_database_secret_arn: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Secret (Secrets Manager) with username and password, and host, port, dbname unless given here"),
+  audit_database_auth: z
+    .enum(["password", "iam"])
+    .default("password")
+    .describe("How to log in: with a password, or with RDS IAM tokens"),
+  audit_database_tls: z
+    .enum(["verify-full", "disable"])
+    .optional()
+    .describe("verify-full checks the server's certificate; disable is for loopback, where it is the default"),
+  audit_database_ca: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("File with the certificates trusted for it (RDS: AWS's bundle)"),
+  audit_timeout_s: number(z.number().min(0.1).max(60)).default(5).describe("Longest wait for the audit store"),
+  audit_keys_arn: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Secret or SSM parameter with the trail's keys (audit keys generate), instead of files in state_dir"),
+  audit_log_group: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("CloudWatch log group that gets a copy of the trail, and anchors"),
+  audit_log_group_create: flag.default(false).describe("Create that log group when it is missing (development)"),
+  audit_anchor_bucket: z.string().min(1).optional().describe("S3 bucket with object lock that gets anchors too"),
+  audit_anchor_days: int(90, 36_500).default(400).describe("Days for which anchors in the bucket are locked"),
+  audit_anchor_kms_key: z.string().min(1).optional().describe("KMS key (ECDSA P-256) that signs anchors once more"),
+  audit_verify_interval_s: int(0, 604_800)
+    .default(3_600)
+    .describe("Seconds between verifications of the whole trail by the server; 0: never"),
   max_scale_factor: int(1, 1_000)
     .default(3)
     .describe("How many times its present size a service may be scaled to in one call"),
@@ -97,7 +147,12 @@ export type SettingName = keyof Settings;
 const STANDARD_ENV: Readonly<Record<string, readonly string[]>> = {
   region: ["AWS_REGION", "AWS_DEFAULT_REGION"],
   log_level: ["LOG_LEVEL"],
+  audit_database_url: ["AUDIT_DATABASE_URL"],
+  audit_database_secret_arn: ["AUDIT_DATABASE_SECRET_ARN"],
 };
+
+/** What holds a password is no flag: every user of the machine sees the flags of its processes. */
+export const SECRET_SETTINGS: ReadonlySet<string> = new Set(["audit_database_url", "audit_database_password"]);
 
 export const settingNames = Object.keys(Settings.shape) as SettingName[];
 export const envName = (setting: string): string => `MCP_AWS_${setting.toUpperCase()}`;

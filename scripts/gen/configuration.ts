@@ -1,5 +1,5 @@
 import type * as z from "zod";
-import { envName, flagName, Settings, settingNames } from "../../src/config.ts";
+import { envName, flagName, SECRET_SETTINGS, Settings, settingNames } from "../../src/config.ts";
 import { NOTICE } from "./notice.ts";
 
 /** `docs/configuration.md` */
@@ -8,7 +8,7 @@ export function configuration(): string {
     const schema: z.ZodType = Settings.shape[name];
     const fallback = schema.safeParse(undefined).data;
     const shown = fallback === undefined ? "" : `\`${Array.isArray(fallback) ? fallback.join(",") : fallback}\``;
-    return `| \`--${flagName(name)}\` | \`${envName(name)}\` | \`${name}\` | ${shown} | ${schema.description} |`;
+    return `| ${SECRET_SETTINGS.has(name) ? "–" : `\`--${flagName(name)}\``} | \`${envName(name)}\` | \`${name}\` | ${shown} | ${schema.description} |`;
   });
   return `${NOTICE}
 

@@ -1,6 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 
-/** What the first row of a chain has in place of a predecessor's MAC. */
+/** What the first row of a chain has in place of a predecessor's MAC, and of a digest. */
 export const GENESIS: Uint8Array = new Uint8Array(32);
 
 /** Everything a row's MAC covers. */
@@ -33,6 +33,19 @@ export function frame(parts: readonly (string | number | Uint8Array)[]): Buffer 
 export function rowMac(key: Uint8Array, link: Link): Buffer {
   return createHmac("sha256", key)
     .update(frame(["mcp-aws-audit-row-v1", link.writer, link.seq, link.prev, link.body]))
+    .digest();
+}
+
+/**
+ * The running digest of a chain after a row: SHA-256 over the digest before it and everything the row is. Needs no key,
+ * so that whoever holds the public key alone can hold the rows against the checkpoints.
+ */
+export function rowDigest(
+  previous: Uint8Array,
+  row: { writer: string; seq: number; mac: Uint8Array; body: Uint8Array },
+) {
+  return createHash("sha256")
+    .update(frame(["mcp-aws-audit-digest-v1", previous, row.writer, row.seq, row.mac, row.body]))
     .digest();
 }
 

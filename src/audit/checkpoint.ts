@@ -11,6 +11,8 @@ export interface Statement {
   seq: number;
   /** That row's MAC; 32 bytes. */
   mac: Uint8Array;
+  /** The chain's running digest after that row; 32 bytes. */
+  digest: Uint8Array;
   /** When it was signed, ISO 8601 in UTC. */
   time: string;
   /** Names the MAC key of the rows. */
@@ -35,15 +37,24 @@ export function checkpointIsAuthentic(key: KeyObject, checkpoint: Checkpoint): b
   return verify(null, encode(checkpoint), key, checkpoint.signature);
 }
 
+/** The checkpoint as JSON, its bytes in hex: the head file, anchors and exports hold it so. */
+export function encodeCheckpoint({ mac, digest, signature, ...fields }: Checkpoint): string {
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  return JSON.stringify({ v: 2, ...fields, mac: hex(mac), digest: hex(digest), signature: hex(signature) });
+}
+
+/** Reads what `encodeCheckpoint` wrote; `undefined` when it is nothing of ours. The signature is not checked here. */
+export function decodeCheckpoint(text: string): Checkpoint | undefined {
+  try {
+    return toCheckpoint(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
 /** Replaces the head file atomically (0600). The caller makes sure that an older head never follows a newer one. */
 export function writeHeadFile(path: string, checkpoint: Checkpoint): void {
-  const { mac, signature, ...fields } = checkpoint;
-  const json = JSON.stringify({
-    v: 1,
-    ...fields,
-    mac: Buffer.from(mac).toString("hex"),
-    signature: Buffer.from(signature).toString("hex"),
-  });
+  const json = encodeCheckpoint(checkpoint);
   const temporary = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
   const fd = openSync(temporary, "wx", 0o600);
   try {
@@ -68,11 +79,7 @@ export function readHeadFile(path: string): Checkpoint | "unreadable" | undefine
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     return "unreadable";
   }
-  try {
-    return toCheckpoint(JSON.parse(text)) ?? "unreadable";
-  } catch {
-    return "unreadable";
-  }
+  return decodeCheckpoint(text) ?? "unreadable";
 }
 
 /**
@@ -82,16 +89,17 @@ export function readHeadFile(path: string): Checkpoint | "unreadable" | undefine
 export function toCheckpoint(fields: Record<string, unknown>): Checkpoint | undefined {
   const { number, writer, seq, time, key_id, rows } = fields;
   const mac = toBytes(fields.mac);
+  const digest = toBytes(fields.digest);
   const signature = toBytes(fields.signature);
   if (!isCount(number) || !isCount(seq) || !isCount(rows)) return undefined;
   if (typeof writer !== "string" || typeof time !== "string" || typeof key_id !== "string") return undefined;
-  if (mac === undefined || signature === undefined) return undefined;
-  return { number, writer, seq, mac, time, key_id, rows, signature };
+  if (mac === undefined || digest === undefined || signature === undefined) return undefined;
+  return { number, writer, seq, mac, digest, time, key_id, rows, signature };
 }
 
 function encode(statement: Statement): Buffer {
-  const { number, writer, seq, mac, time, key_id, rows } = statement;
-  return frame(["mcp-aws-audit-checkpoint-v1", number, writer, seq, mac, time, key_id, rows]);
+  const { number, writer, seq, mac, digest, time, key_id, rows } = statement;
+  return frame(["mcp-aws-audit-checkpoint-v2", number, writer, seq, mac, digest, time, key_id, rows]);
 }
 
 function isCount(value: unknown): value is number {

@@ -6,13 +6,10 @@ import { version } from "../version.ts";
 
 const CHOICE: SettingName[] = ["toolsets", "tools", "exclude_tools"];
 const SERVING: SettingName[] = [
-  "region",
-  "profile",
   "role",
   "confirm",
   "policy_files",
   ...CHOICE,
-  "state_dir",
   "log_level",
   "max_body_bytes",
   "max_calls",
@@ -25,6 +22,28 @@ const SERVING: SettingName[] = [
   "breaker_failures",
   "breaker_reset_s",
   "breaker_trials",
+  "audit_log_group_create",
+  "audit_anchor_days",
+  "audit_anchor_kms_key",
+  "audit_verify_interval_s",
+];
+/** Where the trail is and what it is protected with. */
+const TRAIL: SettingName[] = [
+  "state_dir",
+  "region",
+  "profile",
+  "audit_database_host",
+  "audit_database_port",
+  "audit_database_name",
+  "audit_database_user",
+  "audit_database_secret_arn",
+  "audit_database_auth",
+  "audit_database_tls",
+  "audit_database_ca",
+  "audit_timeout_s",
+  "audit_keys_arn",
+  "audit_log_group",
+  "audit_anchor_bucket",
 ];
 const HTTP: SettingName[] = ["host", "port", "allowed_hosts", "allowed_origins", "max_sessions", "session_idle_s"];
 
@@ -37,13 +56,13 @@ const program = new Command("mcp-aws-server")
   .showHelpAfterError("(--help shows what there is)")
   .configureHelp({ showGlobalOptions: false });
 
-settingOptions(program, ["user", ...SERVING]).action(async (flags) => {
+settingOptions(program, ["user", ...TRAIL, ...SERVING]).action(async (flags) => {
   const settings = await settingsOf(flags);
   const { runStdio } = await import("./stdio.ts");
   await runStdio(settings);
 });
 
-command("http", "Serve MCP over HTTP on /mcp", [...HTTP, ...SERVING]).action(async (flags) => {
+command("http", "Serve MCP over HTTP on /mcp", [...HTTP, ...TRAIL, ...SERVING]).action(async (flags) => {
   const settings = await settingsOf(flags);
   const { runHttp } = await import("./http.ts");
   await runHttp(settings);
@@ -103,7 +122,7 @@ command("revoke", "Revoke a key by its id", ["state_dir"], keys)
   });
 
 const audit = program.command("audit").description("Read and verify the audit trail");
-command("tail", "Show the last rows", ["state_dir"], audit)
+command("tail", "Show the last rows", TRAIL, audit)
   .option("-n <rows>", "how many", positive, 20)
   .option("-f, --follow", "go on as rows arrive")
   .option("--json", "one JSON object a line")
@@ -112,7 +131,7 @@ command("tail", "Show the last rows", ["state_dir"], audit)
     const { tailAudit } = await import("./audit.ts");
     await tailAudit(settings, { n: Number(n), follow: follow === true, json: json === true });
   });
-command("query", "Search the trail", ["state_dir"], audit)
+command("query", "Search the trail", TRAIL, audit)
   .option("--since <time>", "ISO time, or relative: 1h, 7d")
   .option("--until <time>", "ISO time, or relative")
   .option("--user <user>", "who called")
@@ -128,7 +147,7 @@ command("query", "Search the trail", ["state_dir"], audit)
     const { queryAudit } = await import("./audit.ts");
     await queryAudit(settings, filters, json === true);
   });
-command("verify", "Prove that nobody edited the trail; exits with 1 if somebody did", ["state_dir"], audit)
+command("verify", "Prove that nobody edited the trail; exits with 1 if somebody did", TRAIL, audit)
   .option("--json", "for programs")
   .action(async ({ json, ...flags }: Record<string, unknown>) => {
     const settings = await settingsOf(flags);

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS checkpoints (
   writer TEXT NOT NULL,
   seq INTEGER NOT NULL,
   mac BLOB NOT NULL,
+  digest BLOB NOT NULL,
   time TEXT NOT NULL,
   key_id TEXT NOT NULL,
   rows INTEGER NOT NULL,

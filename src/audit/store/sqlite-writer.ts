@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, type KeyObject, randomBytes } from "
 import { closeSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { GENESIS, rowMac, sameMac } from "../chain.ts";
+import { GENESIS, rowDigest, rowMac, sameMac } from "../chain.ts";
 import {
   type Checkpoint,
   checkpointIsAuthentic,
@@ -98,25 +98,27 @@ export class SqliteWriter {
       const head = this.#head(connection);
       const last = latest(connection);
       if (head === undefined || head.seq === last?.seq) return;
-      const added = connection.db.prepare("SELECT count(*) AS n FROM audit WHERE seq > ?").get(last?.seq ?? 0);
+      const { digest, rows } = extend(connection.db, connection.writer, last);
       const signed = signStatement(this.#signingKey, {
         number: (last?.number ?? 0) + 1,
         writer: connection.writer,
         seq: head.seq,
         mac: head.mac,
+        digest,
         time: new Date().toISOString(),
         key_id: this.#options.keyId,
-        rows: (last?.rows ?? 0) + Number(added?.n),
+        rows,
       });
       connection.db
         .prepare(
-          "INSERT INTO checkpoints (number, writer, seq, mac, time, key_id, rows, signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+          "INSERT INTO checkpoints (number, writer, seq, mac, digest, time, key_id, rows, signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .run(
           signed.number,
           signed.writer,
           signed.seq,
           signed.mac,
+          signed.digest,
           signed.time,
           signed.key_id,
           signed.rows,
@@ -240,6 +242,18 @@ export class SqliteWriter {
       throw new StoreError(`${file} does not contain row ${head.seq}, which ${headFile} names as head: ${ROLLED_BACK}`);
     }
   }
+}
+
+/** Digest and count of the rows of the chain, from those of the last checkpoint on. */
+function extend(db: DatabaseSync, writer: string, last: Checkpoint | undefined): { digest: Uint8Array; rows: number } {
+  let digest = last?.digest ?? GENESIS;
+  let rows = last?.rows ?? 0;
+  for (const row of db.prepare("SELECT seq, mac, body FROM audit WHERE seq > ? ORDER BY seq").iterate(last?.seq ?? 0)) {
+    const { seq, mac, body } = row;
+    digest = rowDigest(digest, { writer, seq: Number(seq), mac: mac as Uint8Array, body: body as Uint8Array });
+    rows += 1;
+  }
+  return { digest, rows };
 }
 
 /** Whether the error says that another connection holds the lock. */

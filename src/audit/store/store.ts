@@ -1,13 +1,20 @@
 import type { Checkpoint } from "../checkpoint.ts";
 import type { Projection } from "../record.ts";
+import type { Tombstone } from "../tombstone.ts";
 
 /** Where rows go. One implementation a database. */
 export interface AuditStore {
   /**
-   * Resolves once the row is committed and synced; rows are chained in the order of the calls. A body whose id is
-   * already stored is not stored again, and that is a success. Rejects with a `StoreError`.
+   * Resolves once the row is committed and synced; rows are chained in the order of the calls. With `replay` (rows out
+   * of the spool, which may have been stored already) a body whose id is stored is not stored again, and that is a
+   * success. Rejects with a `StoreError`.
    */
-  append(body: Uint8Array): Promise<void>;
+  append(body: Uint8Array, options?: { replay?: boolean }): Promise<void>;
+  /**
+   * Signs the head if it moved since the last checkpoint; resolves with the last checkpoint of the chain that this
+   * process writes, `undefined` while there is no row. Rejects with a `StoreError`.
+   */
+  checkpoint(): Promise<Checkpoint | undefined>;
   /** Signs the head if it moved since the last checkpoint, lets go of the database and ends. Never rejects. */
   close(): Promise<void>;
 }
@@ -40,23 +47,48 @@ export interface RowFilter {
   result?: string | undefined;
   call_id?: string | undefined;
   event?: string | undefined;
-  /** Only rows after this sequence number. */
-  after?: number | undefined;
+  writer?: string | undefined;
   /** Only the newest so many of the rows that match. */
   limit?: number | undefined;
 }
 
-/** Read-only access to a trail, also while servers write to it. */
+type Rows = Iterable<StoredRow> | AsyncIterable<StoredRow>;
+
+/** The last row of a chain, as stored. */
+export interface ChainHead {
+  writer: string;
+  seq: number;
+  mac: Uint8Array;
+}
+
+/** Read-only access to a trail, also while servers write to it. Every method may be asked again and again. */
 export interface AuditReader {
-  /** Name of the chain and id of its key, as the database states them; `undefined` in a database without any. */
-  meta(): { writer: string; key_id: string } | undefined;
-  /** Rows by ascending sequence number. */
-  rows(filter?: RowFilter): Iterable<StoredRow> | AsyncIterable<StoredRow>;
+  /** The names of all chains of which there is a row, a checkpoint or a tombstone. SQLite has one at most. */
+  chains(): Promise<string[]>;
+  /** The last row of each chain that has one. */
+  heads(): Promise<ChainHead[]>;
+  /**
+   * The rows of a chain by ascending sequence number, from after `seq` on. In SQLite, where a file is a chain, every row
+   * of the file, whatever its column `writer` says.
+   */
+  chain(writer: string, after?: number): Rows;
   /** The MAC of one row, as stored. */
-  mac(seq: number): Uint8Array | undefined | Promise<Uint8Array | undefined>;
-  /** Checkpoints by ascending number; `undefined` in place of one that cannot be read. */
-  checkpoints(): Iterable<Checkpoint | undefined> | AsyncIterable<Checkpoint | undefined>;
+  mac(writer: string, seq: number): Promise<Uint8Array | undefined>;
+  /** Checkpoints of a chain by ascending number; `undefined` in place of one that cannot be read. */
+  checkpoints(writer: string): Iterable<Checkpoint | undefined> | AsyncIterable<Checkpoint | undefined>;
+  /** The tombstones of a chain by ascending `seq`; `undefined` in place of one that cannot be read. */
+  tombstones(writer: string): Promise<(Tombstone | undefined)[]>;
+  /** The id of the MAC key the database was begun with, where the database states it. */
+  keyId(): Promise<string | undefined>;
+  /** How many rows there are, roughly: for progress only. */
+  estimate(): Promise<number>;
+  /** Rows that match, in the order they were stored (that of each chain; between chains by time). */
+  query(filter: RowFilter): Rows;
+  /** Rows stored from now on (or since the last `n`, which come first), in their order; ends with the signal. */
+  follow(n: number, signal: AbortSignal): AsyncIterable<StoredRow>;
+  /** Intents younger than `since` without an outcome, by time. */
+  openIntents(since: string): Promise<StoredRow[]>;
   /** Makes everything read from here on come from one moment. */
-  freeze(): void;
-  close(): void;
+  freeze(): Promise<void>;
+  close(): Promise<void>;
 }
