@@ -4,27 +4,41 @@ import type { AuditEvent, AuditTrail, Recorded } from "../core/audit.ts";
 import { ToolError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { HEAD_FILE } from "./checkpoint.ts";
-import { loadKeys } from "./keys.ts";
+import { type AuditKeys, loadKeys } from "./keys.ts";
 import { encodeRecord } from "./record.ts";
 import { createRedactor, type Redact } from "./redact.ts";
 import { Spool } from "./spool.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
-import type { AuditStore } from "./store/store.ts";
+import { type AuditStore, StoreError } from "./store/store.ts";
 
-export interface TrailOptions {
-  /** The state directory: keys, head file and spool; created when missing. */
+const TIMEOUT_MS = 5_000;
+const RETRY_MS = 5_000;
+
+/** What a trail is made of. */
+export interface TrailParts {
+  store: AuditStore;
+  /** The state directory, where the spool is. */
   dir: string;
-  /** The database; default `audit.db` in `dir`. */
-  file?: string | undefined;
+  keys: Pick<AuditKeys, "mac" | "redaction">;
   log: Log;
-  /** Longest wait for the store, default 5,000 ms. */
+  /** Resolves once rows may stand for changes: when the first signed head is where the database's owner cannot reach. */
+  anchored?: (() => Promise<void>) | undefined;
+  /** Longest wait for `anchored`, default 5,000 ms. */
   timeoutMs?: number | undefined;
-  /** Longest time a row stays without a checkpoint, default 1,000 ms. */
-  checkpointIntervalMs?: number | undefined;
+  /** Longest time spooled rows wait before the store is tried again, default 5,000 ms. */
+  retryMs?: number | undefined;
   /** Default 10,000 rows. */
   spoolRows?: number | undefined;
   /** Default 16 MiB. */
   spoolBytes?: number | undefined;
+}
+
+/** A trail in SQLite, whose keys are files. */
+export interface TrailOptions extends Omit<TrailParts, "store" | "keys"> {
+  /** The database; default `audit.db` in `dir`. */
+  file?: string | undefined;
+  /** Longest time a row stays without a checkpoint, default 1,000 ms. */
+  checkpointIntervalMs?: number | undefined;
 }
 
 export interface TrailHealth {
@@ -60,55 +74,68 @@ export function trailFile(dir: string, file?: string): string {
 export function openTrail(options: TrailOptions): Trail {
   const { dir, log } = options;
   const file = trailFile(dir, options.file);
-  const headFile = join(dir, HEAD_FILE);
-  const spoolExists = Spool.exists(dir);
-  const trailExists = spoolExists || existsSync(headFile) || (statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
-  const keys = loadKeys(dir, { trailExists });
+  const keys = loadKeys(dir, { trailExists: trailExists(dir, file) });
   const store = openSqliteStore({
     file,
-    headFile,
+    headFile: join(dir, HEAD_FILE),
     mac: keys.mac,
     keyId: keys.keyId,
     signingPem: keys.signingPem,
-    timeoutMs: options.timeoutMs ?? 5_000,
+    timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
     checkpointIntervalMs: options.checkpointIntervalMs ?? 1_000,
     warn: (message) => log.warn({ error: message }, "the audit checkpoint was not written; it is tried again"),
   });
-  const spool = new Spool({
-    dir,
-    mac: keys.mac,
-    maxRows: options.spoolRows ?? 10_000,
-    maxBytes: options.spoolBytes ?? 16 * 1024 * 1024,
-    log,
-  });
-  return new StoredTrail(store, spool, keys.redaction, log, spoolExists);
+  return createTrail({ ...options, keys, store });
+}
+
+/** Whether anything was written with the keys of this directory, so that new ones would make it unverifiable. */
+export function trailExists(dir: string, file: string): boolean {
+  const head = existsSync(join(dir, HEAD_FILE));
+  return head || Spool.exists(dir) || (statSync(file, { throwIfNoEntry: false })?.size ?? 0) > 0;
+}
+
+/** The call path's side of the trail: redacts, commits, and spools what the store does not take. */
+export function createTrail(parts: TrailParts): Trail {
+  return new StoredTrail(parts);
 }
 
 class StoredTrail implements Trail {
   readonly redact: Redact;
+  readonly #parts: TrailParts;
   readonly #store: AuditStore;
   readonly #spool: Spool;
-  readonly #hashKey: Uint8Array;
   readonly #log: Log;
   /** Rows may be in the spool: ours, or left by an earlier process. */
   #drainDue: boolean;
   #draining: Promise<void> | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #anchored: boolean;
+  #closed = false;
   #lastError: string | undefined;
   #written = 0;
   #lost = 0;
 
-  constructor(store: AuditStore, spool: Spool, redactionKey: Uint8Array, log: Log, drainDue: boolean) {
-    this.redact = createRedactor(redactionKey);
-    this.#store = store;
-    this.#spool = spool;
-    this.#hashKey = redactionKey;
+  constructor(parts: TrailParts) {
+    const { dir, keys, log } = parts;
+    this.redact = createRedactor(keys.redaction);
+    this.#parts = parts;
+    this.#store = parts.store;
     this.#log = log;
-    this.#drainDue = drainDue;
-    if (drainDue) void this.#drain();
+    this.#drainDue = Spool.exists(dir);
+    this.#spool = new Spool({
+      dir,
+      mac: keys.mac,
+      maxRows: parts.spoolRows ?? 10_000,
+      maxBytes: parts.spoolBytes ?? 16 * 1024 * 1024,
+      log,
+    });
+    this.#anchored = parts.anchored === undefined;
+    if (this.#drainDue) void this.#drain();
   }
 
   async commit(event: AuditEvent): Promise<void> {
     try {
+      if (!this.#anchored) await this.#waitForAnchor();
       await this.#append(this.#encode(event));
     } catch (error) {
       throw new ToolError(
@@ -130,6 +157,7 @@ class StoredTrail implements Trail {
     } catch (error) {
       if (await this.#spool.append(body)) {
         this.#drainDue = true;
+        this.#retryLater();
         return "spooled";
       }
       this.#lost += 1;
@@ -153,13 +181,26 @@ class StoredTrail implements Trail {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
     await this.#draining;
     if (this.#drainDue) await this.#drain();
     await this.#store.close();
   }
 
   #encode(event: AuditEvent): Buffer {
-    return encodeRecord(event, { redact: this.redact, hashKey: this.#hashKey });
+    return encodeRecord(event, { redact: this.redact, hashKey: this.#parts.keys.redaction });
+  }
+
+  async #waitForAnchor(): Promise<void> {
+    const { anchored, timeoutMs = TIMEOUT_MS } = this.#parts;
+    const late = new StoreError("the first checkpoint is not anchored yet");
+    let timer: NodeJS.Timeout | undefined;
+    const expired = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(late), timeoutMs);
+    });
+    await Promise.race([anchored?.(), expired]).finally(() => clearTimeout(timer));
+    this.#anchored = true;
   }
 
   async #append(body: Buffer): Promise<void> {
@@ -167,9 +208,9 @@ class StoredTrail implements Trail {
     if (this.#drainDue) void this.#drain();
   }
 
-  async #toStore(body: Uint8Array): Promise<void> {
+  async #toStore(body: Uint8Array, replay = false): Promise<void> {
     try {
-      await this.#store.append(body);
+      await this.#store.append(body, { replay });
       this.#written += 1;
       this.#lastError = undefined;
     } catch (error) {
@@ -180,14 +221,24 @@ class StoredTrail implements Trail {
     }
   }
 
+  /** So that an outage ends for the spool although nobody calls. */
+  #retryLater(): void {
+    if (this.#closed) return;
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      if (this.#drainDue) void this.#drain();
+    }, this.#parts.retryMs ?? RETRY_MS).unref();
+  }
+
   /** Rows spooled while a drain is running wait for the next one. */
   #drain(): Promise<void> {
     if (this.#draining !== undefined) return this.#draining;
     this.#drainDue = false;
     this.#draining = this.#spool
-      .drain((body) => this.#toStore(body))
+      .drain((body) => this.#toStore(body, true))
       .catch((error: unknown) => {
         this.#drainDue = true;
+        this.#retryLater();
         this.#log.warn({ error: describe(error) }, "spooled audit rows wait for the store");
       })
       .finally(() => {
