@@ -171,7 +171,7 @@ function leastWorthKeeping(regions: ReadonlyMap<string, Entry>): string {
   return closed ?? oldest;
 }
 
-const loadSdk = once(() => import("./sdk.ts"));
+export const loadSdk = once(() => import("./sdk.ts"));
 
 function regionOf(named: string | undefined, configured: string | undefined): string {
   const region = named ?? configured;
@@ -182,12 +182,14 @@ function regionOf(named: string | undefined, configured: string | undefined): st
 }
 
 /** What all clients have in common. */
-interface Shared {
+export interface Shared {
   config: object;
   forgetCredentials: () => void;
 }
 
-async function loadShared(options: AwsOptions): Promise<Shared> {
+export async function loadShared(
+  options: Pick<AwsOptions, "profile" | "version" | "timeouts" | "maxSockets">,
+): Promise<Shared> {
   const { NodeHttpHandler, defaultProvider } = await loadSdk();
   // The SDK would otherwise read the shared files once: what is written to them later is what this server waits for.
   const profile = options.profile ? { profile: options.profile } : {};

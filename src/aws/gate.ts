@@ -23,7 +23,7 @@ export interface Pass {
 /** Finds the pass of the command being sent; a command that was not sent through a pass has none and is refused. */
 export const passOf = new WeakMap<object, Pass>();
 
-interface MiddlewareStack {
+export interface MiddlewareStack {
   // biome-ignore lint/suspicious/noExplicitAny: the SDK types middleware per service; the gate is the same for all
   add(middleware: any, options: object): void;
   // biome-ignore lint/suspicious/noExplicitAny: as above
@@ -214,7 +214,7 @@ function unlessAbortedBeforeSending<T>(sending: Promise<T>, passage: Passage): P
 }
 
 /** A login page answered with 200 would read as an AWS answer with nothing in it. AWS's own answers have an id. */
-function refusePage({ response, output }: { response: unknown; output: unknown }): void {
+export function refusePage({ response, output }: { response: unknown; output: unknown }): void {
   const type = (response as { headers?: Record<string, string> }).headers?.["content-type"];
   const metadata = metadataOf(output);
   if (metadata.requestId === undefined && type?.startsWith("text/html")) {
@@ -238,7 +238,7 @@ function finish(record: AwsAttempt, started: number, result: string, metadata: M
   if (metadata.requestId !== undefined) record.request_id = metadata.requestId;
 }
 
-function circuitOpen(command: CommandInfo, retryAfterMs: number): ToolError {
+export function circuitOpen(command: CommandInfo, retryAfterMs: number): ToolError {
   const retryAfterS = Math.max(1, Math.ceil(retryAfterMs / 1000));
   return new ToolError(
     "circuit_open",
