@@ -30,11 +30,11 @@ export interface Checkpoint extends Statement {
 export const HEAD_FILE = "audit-head.json";
 
 export function signStatement(key: KeyObject, statement: Statement): Checkpoint {
-  return { ...statement, signature: sign(null, encode(statement), key) };
+  return { ...statement, signature: sign(null, statementBytes(statement), key) };
 }
 
 export function checkpointIsAuthentic(key: KeyObject, checkpoint: Checkpoint): boolean {
-  return verify(null, encode(checkpoint), key, checkpoint.signature);
+  return verify(null, statementBytes(checkpoint), key, checkpoint.signature);
 }
 
 /** The checkpoint as JSON, its bytes in hex: the head file, anchors and exports hold it so. */
@@ -97,7 +97,8 @@ export function toCheckpoint(fields: Record<string, unknown>): Checkpoint | unde
   return { number, writer, seq, mac, digest, time, key_id, rows, signature };
 }
 
-function encode(statement: Statement): Buffer {
+/** What is signed: the statement's fields, framed. */
+export function statementBytes(statement: Statement): Buffer {
   const { number, writer, seq, mac, digest, time, key_id, rows } = statement;
   return frame(["mcp-aws-audit-checkpoint-v2", number, writer, seq, mac, digest, time, key_id, rows]);
 }

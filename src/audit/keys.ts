@@ -78,6 +78,49 @@ export function loadVerifyKeys(dir: string): VerifyKeys {
   return { mac, signingPublic: parsePublic(dir, required(PUBLIC_KEY)), keyId: keyId(mac) };
 }
 
+/** The keys of a trail in one JSON text, as `audit keys generate` prints it and a secret holds it. */
+export function generateKeySet(): string {
+  const bytes = () => randomBytes(KEY_BYTES).toString("base64");
+  return JSON.stringify({ mac: bytes(), redaction: bytes(), signing: newSigningKey().toString("utf8") });
+}
+
+/**
+ * Reads what `generateKeySet` made. Throws an `Error` that names the field that is wrong and never quotes what is in it.
+ * @param where the text is from, for messages: an ARN
+ */
+export function parseKeySet(json: string, where: string): AuditKeys {
+  let fields: unknown;
+  try {
+    fields = JSON.parse(json);
+  } catch {
+    // Said below: the parser's own message would quote the secret.
+  }
+  if (typeof fields !== "object" || fields === null)
+    throw new Error(`${where} is not a set of audit keys: put there what \`audit keys generate\` prints`);
+  const { mac, redaction, signing } = fields as Record<string, unknown>;
+  const key = (name: string, value: unknown): Buffer => {
+    const bytes = typeof value === "string" ? Buffer.from(value, "base64") : Buffer.alloc(0);
+    if (bytes.byteLength !== KEY_BYTES || bytes.toString("base64") !== value)
+      throw new Error(`${where}: "${name}" is not ${KEY_BYTES} bytes in base64`);
+    return bytes;
+  };
+  const keys = { mac: key("mac", mac), redaction: key("redaction", redaction) };
+  let signingKey: KeyObject | undefined;
+  try {
+    signingKey = createPrivateKey(String(signing));
+  } catch {
+    // Said below, without quoting it.
+  }
+  if (typeof signing !== "string" || signingKey?.asymmetricKeyType !== "ed25519")
+    throw new Error(`${where}: "signing" is not an Ed25519 private key in PEM`);
+  return { ...keys, keyId: keyId(keys.mac), signingPem: signing, signingPublic: createPublicKey(signingKey) };
+}
+
+/** The public half in PEM (SPKI): all a verifier of checkpoints needs. */
+export function publicKeyPem(keys: Pick<VerifyKeys, "signingPublic">): string {
+  return publicPem(keys.signingPublic).toString("utf8");
+}
+
 function obtain(dir: string, name: string, options: LoadKeysOptions, create: () => Buffer): Buffer {
   const existing = read(dir, name);
   if (existing !== undefined) return existing;

@@ -3,7 +3,7 @@ import { ToolError } from "../core/errors.ts";
 import { once } from "../core/once.ts";
 import type { Aws, AwsClient, IamAction } from "../core/tool.ts";
 import { type BreakerOptions, type BreakerState, CircuitBreaker } from "./breaker.ts";
-import { sharedCredentials } from "./credentials.ts";
+import { type Credentials, sharedCredentials } from "./credentials.ts";
 import { installGate, type Pass, passOf, type WriteState } from "./gate.ts";
 
 export interface AwsOptions {
@@ -184,6 +184,7 @@ function regionOf(named: string | undefined, configured: string | undefined): st
 /** What all clients have in common. */
 export interface Shared {
   config: object;
+  credentials: Credentials["provider"];
   forgetCredentials: () => void;
 }
 
@@ -197,6 +198,7 @@ export async function loadShared(
   const { connectMs = 1_000, requestMs = 10_000, idleMs = 10_000 } = options.timeouts ?? {};
   const maxSockets = options.maxSockets ?? 128;
   return {
+    credentials: credentials.provider,
     forgetCredentials: credentials.forget,
     config: {
       ...profile,

@@ -58,8 +58,7 @@ export class ControlLogs {
     events: readonly { timestamp: number; message: string }[],
     signal?: AbortSignal,
   ): Promise<
-    | { tooOldEnd?: number | undefined; expiredEnd?: number | undefined; tooNewStart?: number | undefined }
-    | undefined
+    { tooOldEnd?: number | undefined; expiredEnd?: number | undefined; tooNewStart?: number | undefined } | undefined
   > {
     const input = { logGroupName: this.#group, logStreamName: stream, logEvents: [...events] };
     const use = { signal, deadlineMs: PUT_MS };

@@ -1,3 +1,4 @@
+import type { AwsCredentialIdentityProvider } from "@smithy/types";
 import { ToolError } from "../core/errors.ts";
 import { once } from "../core/once.ts";
 import type { AwsClient } from "../core/tool.ts";
@@ -72,8 +73,8 @@ export class ControlClients {
   }
 
   /** What signs without a client: RDS login tokens. */
-  async credentials(): Promise<object> {
-    return (await this.#load()).config;
+  async credentials(): Promise<AwsCredentialIdentityProvider> {
+    return (await this.#load()).credentials;
   }
 
   /**

@@ -155,6 +155,24 @@ command("verify", "Prove that nobody edited the trail; exits with 1 if somebody 
     process.exitCode = await verifyAudit(settings, json === true);
   });
 
+const auditKeys = audit.command("keys").description("The keys that protect the trail");
+command("generate", "Make a set of keys and print it, for a secret that audit_keys_arn names", [], auditKeys)
+  .option("--force", "print secrets on a terminal too")
+  .action(async ({ force }: Record<string, unknown>) => {
+    const { generateAuditKeys } = await import("./audit-keys.ts");
+    generateAuditKeys(force === true);
+  });
+command(
+  "public",
+  "Print the public key, with which anybody can verify checkpoints",
+  ["state_dir", "region", "profile", "audit_keys_arn"],
+  auditKeys,
+).action(async (flags) => {
+  const settings = await settingsOf(flags);
+  const { printPublicKey } = await import("./audit-keys.ts");
+  await printPublicKey(settings);
+});
+
 /** A command with the options of these settings, and `--config` if it has any. */
 function command(name: string, description: string, settings: SettingName[] = [], parent = program): Command {
   return settingOptions(parent.command(name).description(description), settings);

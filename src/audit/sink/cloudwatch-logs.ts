@@ -127,7 +127,10 @@ class Outbox implements LogSink {
       const own = this.#options.writer();
       if (own !== undefined) while (await this.#ship(own, this.#giveUp.signal));
     } catch (error) {
-      this.#options.log.warn({ error: describe(error), ...this.health() }, "not all audit rows were copied before the end");
+      this.#options.log.warn(
+        { error: describe(error), ...this.health() },
+        "not all audit rows were copied before the end",
+      );
     }
     const releases = [...this.#leased].map((writer) => this.#options.state.release(leaseName(writer)));
     await Promise.allSettled([...releases, this.#reader?.close()]);
@@ -309,7 +312,8 @@ class Outbox implements LogSink {
   async #failed(error: unknown): Promise<number> {
     const { log, maxBackoffMs = 60_000 } = this.#options;
     const message = describe(error);
-    if (message !== this.#lastError) log.error({ error: message }, "the audit trail cannot be copied; it is tried again");
+    if (message !== this.#lastError)
+      log.error({ error: message }, "the audit trail cannot be copied; it is tried again");
     this.#lastError = message;
     const backoff = Math.min(maxBackoffMs, FIRST_BACKOFF_MS * 2 ** Math.min(this.#failures, 20));
     this.#failures += 1;
@@ -331,5 +335,7 @@ function concernsOneChain(error: unknown): boolean {
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return error instanceof ToolError && error.detail !== undefined ? `${error.message} (${error.detail})` : error.message;
+  return error instanceof ToolError && error.detail !== undefined
+    ? `${error.message} (${error.detail})`
+    : error.message;
 }

@@ -27,6 +27,10 @@ export interface Anchored {
   where: string;
   /** `unreadable`: something is there, and it is no checkpoint. */
   checkpoint: Checkpoint | "unreadable";
+  /** Why it counts as unreadable, when that is known: a second signature that does not fit. */
+  problem?: string;
+  /** The KMS key whose second signature was found to fit. */
+  kms_key?: string;
 }
 
 /** A place that anchors were put to. */
@@ -36,9 +40,18 @@ export interface AnchorReader {
   anchors(writer?: string): AsyncIterable<Anchored>;
 }
 
+/** A second signature over a checkpoint, by a key that never leaves KMS. */
+export interface KmsSignature {
+  /** The key's ARN. */
+  key_id: string;
+  algorithm: "ECDSA_SHA_256";
+  /** DER, in base64. */
+  signature: string;
+}
+
 /** A place to put anchors to. */
 export interface AnchorWriter {
   readonly name: string;
   /** Resolves once the place has confirmed it; rejects otherwise. */
-  anchor(checkpoint: Checkpoint): Promise<void>;
+  anchor(checkpoint: Checkpoint, kms?: KmsSignature): Promise<void>;
 }
