@@ -1,16 +1,15 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep, setImmediate as yieldToOthers } from "node:timers/promises";
 import { ownResources } from "./access/own-resources.ts";
 import { createPolicyEngine, explainDecision, type SitePolicies } from "./access/policy.ts";
 import { mayReach } from "./access/reach.ts";
-import { openTrail, type Trail } from "./audit/trail.ts";
 import { AwsClients } from "./aws/clients.ts";
 import { AwsIdentity } from "./aws/identity.ts";
 import { createCallHandler } from "./call/handle-call.ts";
 import { Limits } from "./call/limits.ts";
 import type { Policy } from "./call/parts.ts";
-import { ConfigError, configured, type Settings, stateDir } from "./config.ts";
+import { ConfigError, configured, type Settings } from "./config.ts";
 import type { AuditEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
 import type { Log } from "./core/log.ts";
@@ -23,6 +22,8 @@ import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
 import { prompts, promptText } from "./tools/prompts.ts";
 import { chooseTools } from "./tools/toolsets.ts";
+import { startTrail } from "./trail-service.ts";
+import { TrailSetup } from "./trail-setup.ts";
 import { version } from "./version.ts";
 
 /** The server without its transport. */
@@ -36,7 +37,8 @@ export interface App {
   start(): Promise<void>;
   /** Writes a row about the server itself, or about somebody who did not get in. */
   recordServerEvent(event: ServerEvent): void;
-  readiness(): { ready: boolean; reasons: readonly string[] };
+  /** `notes`: what an operator wants to know, and what is no reason to send no calls here. */
+  readiness(): { ready: boolean; reasons: readonly string[]; notes: readonly string[] };
   /** Refuses new calls, and lets the running ones finish (`drain_s`, then they are cancelled and recorded). */
   drain(): Promise<void>;
   /** Records the end and closes the trail: nothing may come in any more. */
@@ -66,14 +68,17 @@ const WARM_UP_MS = 300;
 const RECORDING_MS = 5_000;
 
 /** Wires the rooms together; nothing else does. */
-export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport: "stdio" | "http"): App {
+export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport: "stdio" | "http"): Promise<App> {
   const log = createLog(settings.log_level);
-  const dir = stateDir(settings, env);
-  const isOwn = configured("own_resources: ", () => ownResources(settings.own_resources));
+  const setup = new TrailSetup(settings, env, log);
+  const { dir } = setup;
+  const ofTrail = await setup.ownResources();
+  const isOwn = configured("own_resources: ", () => ownResources([...settings.own_resources, ...ofTrail]));
   const tools = configured("", () => chooseTools(manifest, settings));
   const names = new Set(tools.map(({ name }) => name));
-  const trail = openState(dir, log);
   const sitePolicies = readPolicies(settings.policy_files);
+  const service = await startTrail(setup, settings, log);
+  const { trail } = service;
   const policy = once(() => loadPolicy(sitePolicies, log));
   /** The names of the tools that something could allow this principal. */
   const usable = async (principal: Principal): Promise<ReadonlySet<string>> => {
@@ -178,12 +183,8 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
       void trail.record({ ...serverEvent(event), transport, confirm_mode: settings.confirm });
     },
     readiness: () => {
-      const health = trail.health();
-      const reasons = [
-        ...(closing ? ["shutting down"] : []),
-        ...(health.lost > 0 && !health.ok ? ["audit rows cannot be written"] : []),
-      ];
-      return { ready: reasons.length === 0, reasons };
+      const reasons = [...(closing ? ["shutting down"] : []), ...service.unfit()];
+      return { ready: reasons.length === 0, reasons, notes: service.notes() };
     },
     async drain() {
       closing = true;
@@ -193,20 +194,13 @@ export function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport:
       await within(RECORDING_MS, idle);
     },
     async close() {
-      app.recordServerEvent({ event: "server", operation: "stop", result: "success", detail: { version } });
+      const stop = { event: "server", operation: "stop", result: "success", detail: { version } } as const;
+      await trail.record({ ...serverEvent(stop), transport, confirm_mode: settings.confirm });
       clients.destroy();
-      await trail.close();
+      await service.close();
     },
   };
   return app;
-}
-
-/** A server that cannot keep its trail does not start. */
-function openState(dir: string, log: Log): Trail {
-  return configured(`Cannot open the audit trail in ${dir}: `, () => {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    return openTrail({ dir, log });
-  });
 }
 
 function readPolicies(files: readonly string[]): SitePolicies[] {

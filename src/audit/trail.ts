@@ -58,6 +58,8 @@ export interface Trail extends AuditTrail {
   /** The redactor used for the rows, for replies and logs. */
   readonly redact: Redact;
   health(): TrailHealth;
+  /** Resolves once what is in the spool has been handed to the store, or the store would not take it. Never rejects. */
+  flush(): Promise<void>;
   /** Writes what waits, signs the head and lets go of the database. Never rejects; later rows are refused. */
   close(): Promise<void>;
 }
@@ -180,11 +182,15 @@ class StoredTrail implements Trail {
     };
   }
 
+  async flush(): Promise<void> {
+    await this.#draining;
+    if (this.#drainDue) await this.#drain();
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#retry);
-    await this.#draining;
-    if (this.#drainDue) await this.#drain();
+    await this.flush();
     await this.#store.close();
   }
 

@@ -15,7 +15,7 @@ export async function runHttp(settings: Settings): Promise<void> {
   const dir = stateDir(settings, process.env);
   const keys = openKeys(dir);
   let anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
-  const app = createApp(settings, process.env, "http");
+  const app = await createApp(settings, process.env, "http");
   await app.start();
   const refusals = new RefusalFold((folded) =>
     app.recordServerEvent({

@@ -6,7 +6,7 @@ import { endOrderly } from "./lifecycle.ts";
 
 /** `mcp-aws-server`: serves the client that started this process, until it goes away. */
 export async function runStdio(settings: Settings): Promise<void> {
-  const app = createApp(settings, process.env, "stdio");
+  const app = await createApp(settings, process.env, "stdio");
   await app.start();
   const { end } = endOrderly(app, () => handle.close());
   const handle = serveStdio({

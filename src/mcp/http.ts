@@ -35,7 +35,7 @@ export interface HttpParts {
   /** Told of every request that did not get in. */
   onRefused: (reason: string, source: string) => void;
   /** Whether the server can do its work; the reasons when it cannot. */
-  readiness: () => { ready: boolean; reasons: readonly string[] };
+  readiness: () => { ready: boolean; reasons: readonly string[]; notes: readonly string[] };
   log: Log;
 }
 
@@ -83,8 +83,8 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
   });
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", (c) => {
-    const { ready, reasons } = parts.readiness();
-    return c.json({ status: ready ? "ready" : "not ready", reasons }, ready ? 200 : 503);
+    const { ready, reasons, notes } = parts.readiness();
+    return c.json({ status: ready ? "ready" : "not ready", reasons, notes }, ready ? 200 : 503);
   });
   const allowedHosts = [...options.allowedHosts];
   const allowedOrigins = [...options.allowedOrigins];
