@@ -100,11 +100,10 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
 }
 
 function notesOf({ trail, anchors, copy }: TrailServiceHealth): string[] {
-  const late = anchors.filter(({ failures }) => failures > 0).map(({ place }) => place);
   return [
     ...(trail.lastError === undefined ? [] : ["the audit store does not take rows; changes to AWS are refused"]),
     ...(trail.spooled === 0 ? [] : [`${trail.spooled} audit rows wait in the spool`]),
-    ...(late.length === 0 ? [] : [`checkpoints cannot be anchored in ${late.join(", ")}`]),
+    ...(anchors.every(({ failures }) => failures === 0) ? [] : ["checkpoints of the audit trail cannot be anchored"]),
     ...(copy === undefined || copy.failures === 0 ? [] : [`the copy of the audit trail is ${copy.lag_s} s behind`]),
   ];
 }

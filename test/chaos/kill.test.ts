@@ -5,7 +5,8 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { trailFile } from "../../src/audit/trail.ts";
 import { verifyTrail } from "../../src/audit/verify.ts";
-import { type FaultProxy, type ProxyRequest, startFaultProxy } from "../support/fault-proxy.ts";
+import { CHURN_TOOLS, churn, intentsOf, unrecorded, withoutIntent } from "../support/churn.ts";
+import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { type Moto, startMoto } from "../support/moto.ts";
 import { rawCall } from "../support/raw-mcp.ts";
 import { changes, createKeys, launch, readRows, stateDirOf } from "../support/scene.ts";
@@ -13,12 +14,8 @@ import { type HttpServerProcess, startHttpServer, temporaryHome } from "../suppo
 
 // `kill -9` in the middle of writes: whatever reached AWS must have an intent in the trail, and the trail must be whole.
 
-const RUNS = 20;
+const RUNS = 25;
 const INSTANCES = 12;
-const TOOLS: Readonly<Record<string, string>> = {
-  StartInstances: "ec2_start_instance",
-  StopInstances: "ec2_stop_instance",
-};
 
 let moto: Moto;
 let proxy: FaultProxy;
@@ -42,51 +39,15 @@ after(async () => {
 const start = (): Promise<HttpServerProcess> =>
   startHttpServer({ endpoint: proxy.url, home, bundled: true, args: ["--confirm", "never"] });
 
-/** Starts and stops one instance in turn until the server is gone. */
-async function churn(server: HttpServerProcess, instance_id: string): Promise<void> {
-  try {
-    for (;;) {
-      for (const tool of Object.values(TOOLS)) await rawCall(server.url, { tool, args: { instance_id }, key });
-    }
-  } catch {
-    // The connection ended with the server.
-  }
-}
-
-interface Intent {
-  operation: string | null;
-  resource_id: string | null;
-  timestamp: string | null;
-}
-
-/**
- * Requests that changed something, for which no intent is left: each takes one intent of the same operation on the same
- * instance that was written before the request arrived.
- */
-function withoutIntent(sent: readonly ProxyRequest[], intents: readonly Intent[]): ProxyRequest[] {
-  const left = [...intents];
-  return sent.filter(({ operation, parameters, time }) => {
-    const found = left.findIndex(
-      (intent) =>
-        intent.operation === TOOLS[operation] &&
-        intent.resource_id === parameters["InstanceId.1"] &&
-        String(intent.timestamp) <= time,
-    );
-    if (found >= 0) left.splice(found, 1);
-    return found < 0;
-  });
-}
-
-async function intentsIn(dir: string): Promise<Intent[]> {
-  return (await readRows(dir)).filter(({ event }) => event === "intent");
-}
+const intentsIn = async (dir: string) => intentsOf(await readRows(dir));
 
 test(`kill -9 in ${RUNS} runs of writes: no change without an intent, and the chain verifies`, async (t) => {
   let killedInside = 0;
+  const acknowledged = new Set<string>();
   for (let run = 0; run < RUNS; run += 1) {
     const server = await start();
     const before = changes(proxy).length;
-    const load = Promise.all(instances.map((id) => churn(server, id)));
+    const load = Promise.all(instances.map((id) => churn(server.url, id, key, acknowledged)));
     while (changes(proxy).length < before + 3) await sleep(1);
     await sleep((run * 7) % 60);
     await server.kill();
@@ -102,6 +63,8 @@ test(`kill -9 in ${RUNS} runs of writes: no change without an intent, and the ch
   assert.ok(sent.length >= RUNS * 3);
   assert.ok(killedInside > 0, "no kill hit a change on the wire: the test proves too little");
   assert.deepEqual(withoutIntent(sent, intents), []);
+  assert.ok(acknowledged.size >= RUNS);
+  assert.deepEqual(unrecorded(acknowledged, await readRows(home)), []);
 
   // It starts again, and an orderly end covers everything with a signature.
   const server = await start();
@@ -131,7 +94,7 @@ test("the check would have seen a lost intent, in the trail and on the wire", as
     db.exec(`DROP TRIGGER "${name}"`);
   }
   const lost = db.prepare("DELETE FROM audit WHERE event = 'intent' AND resource_id = ? AND operation = ?");
-  lost.run(String(first.parameters["InstanceId.1"]), String(TOOLS[first.operation]));
+  lost.run(String(first.parameters["InstanceId.1"]), String(CHURN_TOOLS[first.operation]));
   db.close();
   assert.ok(withoutIntent(sent, await intentsIn(copy)).length > 0);
   const verified = await verifyTrail({ dir: stateDirOf(copy) });
