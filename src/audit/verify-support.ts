@@ -35,7 +35,7 @@ export async function expect(dir: string, problems: readonly [ProblemKind, numbe
 /** What an attacker with write access to the file does. */
 export function tamper(dir: string, attack: string | ((db: DatabaseSync) => void)): void {
   const db = new DatabaseSync(join(dir, "audit.db"));
-  for (const trigger of TRIGGERS) db.exec(`DROP TRIGGER ${trigger}`);
+  for (const trigger of TRIGGERS) db.exec(`DROP TRIGGER IF EXISTS ${trigger}`);
   if (typeof attack === "string") db.exec(attack);
   else attack(db);
   db.close();
