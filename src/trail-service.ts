@@ -8,6 +8,7 @@ import type { AuditState } from "./audit/state.ts";
 import { openSqliteStore } from "./audit/store/sqlite.ts";
 import type { AuditStore } from "./audit/store/store.ts";
 import { createTrail, type Trail, type TrailHealth } from "./audit/trail.ts";
+import { type WatchStatus, watchTrail } from "./audit/verify/watch.ts";
 import { ConfigError, type Settings } from "./config.ts";
 import type { Log } from "./core/log.ts";
 import { once } from "./core/once.ts";
@@ -19,6 +20,8 @@ export interface TrailServiceHealth {
   anchors: AnchorHealth[];
   /** `undefined` without a log group. */
   copy: LogSinkHealth | undefined;
+  /** `undefined` when the server does not verify. */
+  verification: WatchStatus | undefined;
 }
 
 /** The trail of a running server, with all that goes on beside the calls. */
@@ -82,7 +85,23 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
       log,
       createGroup: settings.audit_log_group_create,
     });
-  const health = () => ({ trail: trail.health(), anchors: anchorer?.health() ?? [], copy: sink?.health() });
+  const watch =
+    settings.audit_verify_interval_s === 0
+      ? undefined
+      : watchTrail({
+          source: () => setup.verifySource(),
+          keys,
+          places: async () => ({ anchors: setup.anchorReaders(), copy: await setup.copy() }),
+          state,
+          intervalMs: settings.audit_verify_interval_s * 1000,
+          log,
+        });
+  const health = () => ({
+    trail: trail.health(),
+    anchors: anchorer?.health() ?? [],
+    copy: sink?.health(),
+    verification: watch?.status(),
+  });
   return {
     trail,
     state,
@@ -90,6 +109,7 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
     unfit: () => (trail.health().lost > 0 && !trail.health().ok ? ["audit rows cannot be written"] : []),
     notes: () => notesOf(health()),
     async close() {
+      await watch?.close();
       await trail.flush();
       await Promise.all([anchorer?.close(), sink?.close()]);
       await trail.close();
@@ -99,11 +119,12 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
   };
 }
 
-function notesOf({ trail, anchors, copy }: TrailServiceHealth): string[] {
+function notesOf({ trail, anchors, copy, verification }: TrailServiceHealth): string[] {
   return [
     ...(trail.lastError === undefined ? [] : ["the audit store does not take rows; changes to AWS are refused"]),
     ...(trail.spooled === 0 ? [] : [`${trail.spooled} audit rows wait in the spool`]),
     ...(anchors.every(({ failures }) => failures === 0) ? [] : ["checkpoints of the audit trail cannot be anchored"]),
+    ...(verification?.ok === false ? ["the last verification of the audit trail found tampering"] : []),
     ...(copy === undefined || copy.failures === 0 ? [] : [`the copy of the audit trail is ${copy.lag_s} s behind`]),
   ];
 }
@@ -122,7 +143,12 @@ async function openStore(setup: TrailSetup, settings: Settings, keys: AuditKeys,
     return openSqliteStore({ ...common, file: setup.file, headFile: join(setup.dir, HEAD_FILE), warn });
   }
   const { openPostgresStore } = await import("./audit/store/postgres.ts");
-  return openPostgresStore({ ...common, target: await setup.target(), log });
+  return openPostgresStore({
+    ...common,
+    target: await setup.target(),
+    warn: (message) => log.warn({ error: message }, "the audit store had a problem that it deals with itself"),
+    alarm: (message) => log.error({ error: message }, "the audit store needs somebody to look at it"),
+  });
 }
 
 /** Where the trail goes besides the database has to keep it: found out before anything relies on it. */

@@ -10,7 +10,9 @@ import type { PostgresTarget } from "./audit/store/postgres-connection.ts";
 import type { AuditReader } from "./audit/store/store.ts";
 import { trailExists, trailFile } from "./audit/trail.ts";
 import type { TrailKeys } from "./audit/verify/keys.ts";
+import { openRemembered } from "./audit/verify/sqlite.ts";
 import type { VerifyOptions } from "./audit/verify/trail.ts";
+import type { VerifySource } from "./audit/verify/verify-worker.ts";
 import { ControlClients } from "./aws/control.ts";
 import { ControlBucket, ControlSigner } from "./aws/control-anchors.ts";
 import { ControlLogs } from "./aws/control-logs.ts";
@@ -98,6 +100,15 @@ export class TrailSetup {
     return this.#target();
   }
 
+  /**
+   * Opens the trail for reading, as verification wants it: a file that vanished beside its head or is damaged is for it
+   * to report.
+   */
+  async openSuspect(): Promise<AuditReader> {
+    if (this.inPostgres) return this.openReader();
+    return openRemembered(this.file, join(this.dir, HEAD_FILE));
+  }
+
   /** Opens the trail for reading. Rejects with an `Error` where there is none, or it cannot be reached. */
   async openReader(): Promise<AuditReader> {
     if (this.inPostgres) {
@@ -161,9 +172,18 @@ export class TrailSetup {
     ];
   }
 
-  copy(): TrailCopy | undefined {
+  async copy(): Promise<TrailCopy | undefined> {
     const logs = this.logs();
-    return logs && logCopy(logs);
+    // Without knowing how long events are kept, those that expired would look removed.
+    return logs && logCopy(logs, (await logs.group())?.retentionDays);
+  }
+
+  /** Where the verification of a running server finds the trail. */
+  async verifySource(): Promise<VerifySource> {
+    if (!this.inPostgres) return { kind: "sqlite", file: this.file, headFile: join(this.dir, HEAD_FILE) };
+    const { credentials, ...target } = await this.target();
+    const { user, password } = await credentials(false);
+    return { kind: "postgres", target, credentials: { user, password } };
   }
 
   /** SQLite's head file, as verification wants it. */

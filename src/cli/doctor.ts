@@ -1,13 +1,15 @@
 import { serverEvent } from "../app.ts";
-import { openTrail } from "../audit/trail.ts";
-import { verifyTrail } from "../audit/verify.ts";
+import { verifyTrail } from "../audit/verify/trail.ts";
 import { AwsClients } from "../aws/clients.ts";
 import { AwsIdentity, type Identity } from "../aws/identity.ts";
-import { type Settings, stateDir } from "../config.ts";
+import type { Settings } from "../config.ts";
 import { ToolError } from "../core/errors.ts";
 import { createLog } from "../telemetry/log.ts";
+import { startTrail } from "../trail-service.ts";
+import { TrailSetup } from "../trail-setup.ts";
 import { version } from "../version.ts";
 import { paint, print } from "./table.ts";
+import { openTrailSource } from "./trail-source.ts";
 
 interface Check {
   name: string;
@@ -34,7 +36,7 @@ export async function runDoctor(settings: Settings, options: { json: boolean }):
   checks.push(region);
   if (region.status === "ok") checks.push(...(await awsChecks(clients)));
   else for (const name of ["credentials", "identity", "reachability", "clock"]) checks.push(skipped(name));
-  checks.push(await auditCheck(stateDir(settings, process.env)));
+  checks.push(await auditCheck(settings));
   clients.destroy();
 
   if (options.json) print(JSON.stringify({ ok: checks.every(({ status }) => status !== "failed"), checks }, null, 2));
@@ -93,24 +95,27 @@ function clockCheck(date: Identity["date"], asked: number): Check {
 }
 
 /** Writes a row as the server does, and verifies the whole trail. */
-async function auditCheck(dir: string): Promise<Check> {
+async function auditCheck(settings: Settings): Promise<Check> {
   const failed = (found: string, todo: string): Check => ({ name: "audit store", status: "failed", found, todo });
+  const setup = new TrailSetup(settings, process.env);
   try {
-    const trail = openTrail({ dir, log: createLog("silent") });
-    await trail
+    const where = await setup.place();
+    const service = await startTrail(setup, { ...settings, audit_verify_interval_s: 0 }, createLog("silent"));
+    await service.trail
       .commit(serverEvent({ event: "server", operation: "doctor", result: "success" }))
-      .finally(() => trail.close());
-    const found = await verifyTrail({ dir });
-    if (found.ok) return { name: "audit store", status: "ok", found: `${dir}: writable, ${found.rows} rows, intact` };
+      .finally(() => service.close());
+    const source = await openTrailSource(settings);
+    const found = await verifyTrail(source).finally(() => source.close());
+    if (found.ok) return { name: "audit store", status: "ok", found: `${where}: writable, ${found.rows} rows, intact` };
     return failed(
-      `${dir}: ${found.problem_count} problems in ${found.rows} rows`,
-      "Run mcp-aws-server audit verify, and keep a copy of the directory before anything else.",
+      `${where}: ${found.problem_count} problems in ${found.rows} rows`,
+      "Run mcp-aws-server audit verify, and keep a copy of the trail before anything else.",
     );
   } catch (error) {
-    return failed(
-      messageOf(error),
-      `Make ${dir} writable for this user, restore its missing files, or choose another with --state-dir.`,
-    );
+    const todo = setup.inPostgres
+      ? "Check the audit_database settings, and that mcp-aws-server audit migrate has been run."
+      : `Make ${setup.dir} writable for this user, restore its missing files, or choose another with --state-dir.`;
+    return failed(messageOf(error), todo);
   }
 }
 

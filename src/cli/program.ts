@@ -87,11 +87,7 @@ command("iam", "Print the least-privilege AWS policy for these tools and this ro
     printIam(settings, { account: String(account), regions: named, partition: String(partition) });
   });
 
-command("doctor", "Check credentials, identity, region, reachability, audit store and clock; say what to do", [
-  "region",
-  "profile",
-  "state_dir",
-])
+command("doctor", "Check credentials, identity, region, reachability, audit store and clock; say what to do", TRAIL)
   .option("--json", "for programs")
   .action(async (flags: Record<string, unknown>) => {
     const { json, ...rest } = flags;

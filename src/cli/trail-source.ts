@@ -1,41 +1,56 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { HEAD_FILE } from "../audit/checkpoint.ts";
-import { loadVerifyKeys } from "../audit/keys.ts";
-import type { AnchorReader, TrailCopy } from "../audit/sink/copies.ts";
+import type { AuditState } from "../audit/state.ts";
 import type { AuditReader } from "../audit/store/store.ts";
-import { trailFile } from "../audit/trail.ts";
-import type { TrailKeys } from "../audit/verify/keys.ts";
-import { openRemembered } from "../audit/verify/sqlite.ts";
-import { ConfigError, type Settings, stateDir } from "../config.ts";
+import type { VerifyOptions } from "../audit/verify/trail.ts";
+import { ConfigError, type Settings } from "../config.ts";
+import { TrailSetup } from "../trail-setup.ts";
 
 /** A trail, and everything it can be held against. */
-export interface TrailSource {
+export interface TrailSource extends Omit<VerifyOptions, "since" | "writer" | "onProgress" | "signal" | "reader"> {
   /** For messages: where the trail is, without credentials. */
   name: string;
   reader: AuditReader;
-  keys: TrailKeys;
-  anchors: readonly AnchorReader[];
-  copy?: TrailCopy | undefined;
-  /** How far each chain was confirmed in the copy. */
-  shipped?: ReadonlyMap<string, number> | undefined;
-  head?: { file: string; required: boolean } | undefined;
+  setup: TrailSetup;
+  /** Cursors and leases; opened when asked for. */
+  state(): Promise<AuditState>;
   close(): Promise<void>;
 }
 
 /** Opens the trail of these settings. Throws a `ConfigError` when there is none. */
 export async function openTrailSource(settings: Settings): Promise<TrailSource> {
-  const dir = stateDir(settings, process.env);
+  const setup = new TrailSetup(settings, process.env);
   // A database that vanished beside its keys and head is for verify to report; nothing at all is the user's mistake.
-  if (!existsSync(dir)) throw new ConfigError(`There is no audit trail at ${dir}; --state-dir names another place.`);
-  const head = join(dir, HEAD_FILE);
-  const reader = openRemembered(trailFile(dir), head);
+  if (!setup.inPostgres && !existsSync(setup.dir))
+    throw new ConfigError(`There is no audit trail at ${setup.dir}; --state-dir names another place.`);
+  const opened: { close(): Promise<void> }[] = [];
+  const close = async () => {
+    for (const each of opened.toReversed()) await each.close().catch(() => undefined);
+    setup.destroy();
+  };
   try {
-    const keys = loadVerifyKeys(dir);
-    const close = () => reader.close();
-    return { name: trailFile(dir), reader, keys, anchors: [], head: { file: head, required: true }, close };
+    const reader = await setup.openSuspect();
+    opened.push(reader);
+    const state = async () => {
+      const state = await setup.openState();
+      opened.push(state);
+      return state;
+    };
+    const copy = await setup.copy();
+    return {
+      name: await setup.place(),
+      reader,
+      setup,
+      keys: await setup.verifyKeys(),
+      anchors: setup.anchorReaders(),
+      copy,
+      // Before the trail is read, which goes on growing.
+      shipped: copy && (await (await state()).shipped()),
+      head: setup.head(),
+      state,
+      close,
+    };
   } catch (error) {
-    await reader.close();
+    await close();
     throw error;
   }
 }

@@ -4,10 +4,14 @@ import { ANCHOR_STREAMS, decodeRow, isPlainName, ROW_STREAMS } from "./events.ts
 import type { LogService } from "./log-service.ts";
 import { putEvents } from "./put-events.ts";
 
-/** The rows that arrived in a log group. A row is readable there some seconds after it was confirmed. */
-export function logCopy(service: LogService): TrailCopy {
+/**
+ * The rows that arrived in a log group. A row is readable there some seconds after it was confirmed.
+ * @param retentionDays how long the group keeps events; `undefined`: for ever
+ */
+export function logCopy(service: LogService, retentionDays: number | undefined): TrailCopy {
   return {
     name: service.name,
+    retentionDays,
     async chains() {
       const names: string[] = [];
       for await (const stream of service.streams(ROW_STREAMS)) names.push(stream.slice(ROW_STREAMS.length));

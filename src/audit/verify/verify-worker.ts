@@ -1,16 +1,16 @@
 import { createPublicKey } from "node:crypto";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import type { Credentials, PostgresTarget } from "../store/postgres-connection.ts";
 import type { AuditReader } from "../store/store.ts";
 import { borrowPlaces, type PlaceNames } from "./remote.ts";
 import { openRemembered } from "./sqlite.ts";
 import { type Verification, verifyTrail } from "./trail.ts";
 
 /** Where the worker finds the trail: plain data, as it opens a connection of its own. */
-export interface VerifySource {
-  kind: "sqlite";
-  file: string;
-  headFile: string;
-}
+export type VerifySource =
+  | { kind: "sqlite"; file: string; headFile: string }
+  /** Logged in to at once: credentials of this moment are enough. */
+  | { kind: "postgres"; target: Omit<PostgresTarget, "credentials">; credentials: Credentials };
 
 /** What the main thread hands over when it starts this thread. */
 export interface VerifyWorkerData {
@@ -37,20 +37,22 @@ if (parentPort !== null) {
 }
 
 async function run({ source, mac, keyId, publicPem, places, port, shipped }: VerifyWorkerData): Promise<Verification> {
-  const reader = open(source);
+  const reader = await open(source);
   try {
     return await verifyTrail({
       reader,
       keys: { mac, keyId, signingPublic: createPublicKey(publicPem) },
       ...borrowPlaces(port, places),
       shipped,
-      head: { file: source.headFile, required: true },
+      head: source.kind === "sqlite" ? { file: source.headFile, required: true } : undefined,
     });
   } finally {
     await reader.close();
   }
 }
 
-function open(source: VerifySource): AuditReader {
-  return openRemembered(source.file, source.headFile);
+async function open(source: VerifySource): Promise<AuditReader> {
+  if (source.kind === "sqlite") return openRemembered(source.file, source.headFile);
+  const { openPostgresReader } = await import("../store/postgres-reader.ts");
+  return openPostgresReader({ ...source.target, credentials: async () => source.credentials });
 }

@@ -14,9 +14,9 @@ import { type WatchOptions, watchTrail } from "./watch.ts";
 function start(t: TestContext, dir: string, changes: Partial<WatchOptions> = {}) {
   const log = memoryLog();
   const watch = watchTrail({
-    source: { kind: "sqlite", file: join(dir, "audit.db"), headFile: join(dir, HEAD_FILE) },
+    source: async () => ({ kind: "sqlite", file: join(dir, "audit.db"), headFile: join(dir, HEAD_FILE) }),
     keys: loadVerifyKeys(dir),
-    places: { anchors: [], copy: undefined },
+    places: async () => ({ anchors: [], copy: undefined }),
     intervalMs: 20,
     log,
     ...changes,
@@ -55,7 +55,7 @@ test("anchors and the copy are read through the main thread", { timeout: 60_000 
   };
   // More than a batch.
   const copy = heldCopy([...rows, ...rows, ...rows]);
-  const { watch, errors } = start(t, dir, { places: { anchors, copy }, state });
+  const { watch, errors } = start(t, dir, { places: async () => ({ anchors, copy }), state: async () => state });
   await eventually(() => watch.status().ok === true);
   tamper(dir, "DELETE FROM audit WHERE seq > 40; DELETE FROM checkpoints WHERE seq > 40");
   rmSync(join(dir, HEAD_FILE));
@@ -82,8 +82,8 @@ test("one replica verifies, the one that holds the lease", { timeout: 60_000 }, 
     release: async () => undefined,
     shipped: async () => new Map<string, number>(),
   });
-  const a = start(t, dir, { state: lease("a") });
-  const b = start(t, dir, { state: lease("b") });
+  const a = start(t, dir, { state: async () => lease("a") });
+  const b = start(t, dir, { state: async () => lease("b") });
   await eventually(() => a.watch.status().ok === true && asked.filter((who) => who === "b").length > 3);
   assert.equal(b.watch.status().last_run_at, undefined);
   holder = "b";
@@ -93,7 +93,7 @@ test("one replica verifies, the one that holds the lease", { timeout: 60_000 }, 
 test("a run that cannot be done, or does not end, is a warning and no finding", { timeout: 60_000 }, async (t) => {
   const dir = await sound(t);
   const nowhere = { kind: "sqlite", file: join(dir, "no.db"), headFile: join(dir, "no.json") } as const;
-  const failing = start(t, dir, { source: nowhere });
+  const failing = start(t, dir, { source: async () => nowhere });
   await eventually(() => failing.watch.status().errors_total > 0);
   assert.match(JSON.stringify(failing.log.lines[0]), /"warn".*there is no audit trail/);
   assert.equal(failing.watch.status().ok, undefined);

@@ -8,11 +8,13 @@ import type { Verification } from "./trail.ts";
 import type { VerifySource, VerifyWorkerData, VerifyWorkerReply } from "./verify-worker.ts";
 
 export interface WatchOptions {
-  source: VerifySource;
+  /** Asked before each run, since passwords change. */
+  source: () => Promise<VerifySource>;
   keys: VerifyKeys;
-  places: Places;
+  /** Asked before each run too. */
+  places: () => Promise<Places>;
   /** Lease and cursor; without it this process verifies alone. */
-  state?: Pick<AuditState, "lease" | "release" | "shipped"> | undefined;
+  state?: (() => Promise<Pick<AuditState, "lease" | "release" | "shipped">>) | undefined;
   /** From the end of one run to the next, ms. */
   intervalMs: number;
   /** A run that takes longer is ended and counts as failed; default an hour. */
@@ -98,16 +100,19 @@ class Watch implements TrailWatch {
   }
 
   async #turn(): Promise<void> {
-    const { state, intervalMs, log } = this.#options;
+    const { intervalMs, log } = this.#options;
     // Longer than the interval, so that the replica that has it keeps it from one run to the next.
     const ttl = Math.max(MIN_LEASE_MS, 2 * intervalMs);
     let renewal: NodeJS.Timeout | undefined;
+    let state: Awaited<ReturnType<NonNullable<WatchOptions["state"]>>> | undefined;
     try {
+      state = await this.#options.state?.();
       if (state !== undefined && !(await state.lease(LEASE, ttl))) return;
       const renew = () => void state?.lease(LEASE, ttl).catch(() => undefined);
       renewal = setInterval(renew, ttl / 3);
       renewal.unref();
-      this.#took(await this.#run((await state?.shipped()) ?? new Map()));
+      const [source, places] = await Promise.all([this.#options.source(), this.#options.places()]);
+      this.#took(await this.#run(source, places, (await state?.shipped()) ?? new Map()));
     } catch (error) {
       if (this.#closed) return;
       this.#status.errors_total += 1;
@@ -120,8 +125,8 @@ class Watch implements TrailWatch {
   }
 
   /** One verification, in a thread that ends with it. */
-  #run(shipped: ReadonlyMap<string, number>): Promise<Verification> {
-    const { source, keys, places, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
+  #run(source: VerifySource, places: Places, shipped: ReadonlyMap<string, number>): Promise<Verification> {
+    const { keys, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
     // Run from source the module ends in .ts; bundled, the worker is a file beside the bundle.
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
     const { port1, port2 } = new MessageChannel();
