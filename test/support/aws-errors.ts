@@ -40,6 +40,8 @@ function throttle(protocol: Protocol): AwsError {
       return { status: 503, code: "RequestLimitExceeded", message: "Request limit exceeded." };
     case "query":
       return { status: 400, code: "Throttling", message: "Rate exceeded" };
+    case "rest-xml":
+      return { status: 503, code: "SlowDown", message: "Please reduce your request rate." };
     case "rest-json":
       return { status: 429, code: "TooManyRequestsException", message: "Rate exceeded" };
     default:
@@ -59,7 +61,8 @@ function expiredToken(protocol: Protocol): AwsError {
     case "ec2":
       return { status: 400, code: "RequestExpired", message: "Request has expired." };
     case "query":
-      return { status: 403, code: "ExpiredToken", message };
+    case "rest-xml":
+      return { status: protocol === "query" ? 403 : 400, code: "ExpiredToken", message };
     case "rest-json":
       return { status: 403, code: "ExpiredTokenException", message };
     default:
@@ -78,6 +81,8 @@ function authFailure(protocol: Protocol): AwsError {
       };
     case "query":
       return { status: 403, code: "InvalidClientTokenId", message };
+    case "rest-xml":
+      return { status: 403, code: "InvalidAccessKeyId", message };
     case "rest-json":
       return { status: 403, code: "UnrecognizedClientException", message };
     default:
@@ -103,7 +108,7 @@ function denied(request: AwsRequest, accountId: string): AwsError {
     const message = `You are not authorized to perform this operation. ${refusal}. Encoded authorization failure message: ${encoded}`;
     return { status: 403, code: "UnauthorizedOperation", message };
   }
-  if (protocol === "query") return { status: 403, code: "AccessDenied", message: refusal };
+  if (protocol === "query" || protocol === "rest-xml") return { status: 403, code: "AccessDenied", message: refusal };
   return { status: protocol === "rest-json" ? 403 : 400, code: "AccessDeniedException", message: refusal };
 }
 
@@ -132,6 +137,8 @@ export function errorAnswer(protocol: Protocol, error: AwsError): Answer {
         `<ErrorResponse><Error><Type>${type}</Type>${detail}</Error><RequestId>${requestId}</RequestId></ErrorResponse>`,
       );
     }
+    case "rest-xml":
+      return xml(`<Error>${detail}<RequestId>${requestId}</RequestId></Error>`);
     case "json-1.0":
       // 1.0 services qualify the name with a namespace, which clients must cut off.
       return json("application/x-amz-json-1.0", { __type: `com.amazon.coral.service#${code}`, message });
@@ -153,6 +160,7 @@ export function contentTypeOf(protocol: Protocol): string {
   switch (protocol) {
     case "ec2":
     case "query":
+    case "rest-xml":
       return "text/xml;charset=UTF-8";
     case "rest-json":
       return "application/json";

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 
 /** How a service spells requests, answers and errors. `ec2` is the query protocol with EC2's own error document. */
-export type Protocol = "ec2" | "query" | "json-1.0" | "json-1.1" | "rest-json";
+export type Protocol = "ec2" | "query" | "json-1.0" | "json-1.1" | "rest-json" | "rest-xml";
 
 /** What can be read off a request to AWS without knowing the service. */
 export interface AwsRequest {
@@ -42,7 +42,19 @@ function recogniseOperation(
     const { Action: operation, Version: _version, ...parameters } = Object.fromEntries(new URLSearchParams(body));
     if (operation !== undefined) return { operation, protocol: service === "ec2" ? "ec2" : "query", parameters };
   }
+  if (service === "s3") return { operation: s3Operation(method, path), protocol: "rest-xml", parameters: {} };
   return { operation: `${method} ${path.split("?", 1)[0]}`, protocol: "rest-json", parameters: {} };
+}
+
+/** The S3 operations the server uses; others as method and path. Buckets are in the path: the endpoint is an address. */
+function s3Operation(method: string, path: string): string {
+  const { pathname, searchParams } = new URL(path, "http://s3");
+  const object = /^\/[^/]+\/./.test(pathname);
+  if (searchParams.has("object-lock")) return `${method === "PUT" ? "Put" : "Get"}ObjectLockConfiguration`;
+  if (searchParams.has("versions")) return "ListObjectVersions";
+  if (object && method === "PUT") return "PutObject";
+  if (object && method === "GET") return "GetObject";
+  return `${method} ${pathname}`;
 }
 
 function parseJsonObject(body: string): Record<string, unknown> {

@@ -1,0 +1,326 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { CloudWatchLogsClient, DeleteLogStreamCommand } from "@aws-sdk/client-cloudwatch-logs";
+import { awsClientConfig } from "../../../test/support/client.ts";
+import { type ControlUnderTest, openControl } from "../../../test/support/control.ts";
+import { eventually } from "../../../test/support/eventually.ts";
+import type { Fault } from "../../../test/support/faults.ts";
+import { ControlLogs } from "../../aws/control-logs.ts";
+import { encodeRecord } from "../record.ts";
+import type { AuditState } from "../state.ts";
+import { openSqliteReader } from "../store/sqlite-reader.ts";
+import { openSqliteState } from "../store/sqlite-state.ts";
+import type { AuditStore } from "../store/store.ts";
+import { open } from "../store/test-support.ts";
+import { memoryLog, sampleEvent, temporaryDirectory } from "../test-support.ts";
+import { type LogSink, type LogSinkOptions, startLogSink } from "./cloudwatch-logs.ts";
+import { logCopy } from "./log-copy.ts";
+import { checkLogGroup } from "./log-group.ts";
+
+let aws: ControlUnderTest;
+before(async () => {
+  aws = await openControl();
+});
+after(() => aws.close());
+
+const DAY = 86_400_000;
+let groups = 0;
+
+interface Stage {
+  dir: string;
+  store: AuditStore;
+  service: ControlLogs;
+  log: ReturnType<typeof memoryLog>;
+  /** Adds rows recorded so long ago. */
+  add(rows: number, ageMs?: number): Promise<void>;
+  sink(options?: Partial<LogSinkOptions>): LogSink;
+  state(): AuditState;
+  /** MACs in the store and in the copy. */
+  sets(): Promise<{ store: Set<string>; copy: Set<string>; events: number }>;
+  complete(): Promise<void>;
+}
+
+async function stage(t: TestContext): Promise<Stage> {
+  aws.proxy.clearRules();
+  const dir = temporaryDirectory(t);
+  const file = join(dir, "audit.db");
+  const store = open(t, dir);
+  groups += 1;
+  const service = new ControlLogs(aws.control, `/mcp/audit/${groups}`);
+  await service.createGroup(90);
+  const log = memoryLog();
+  let calls = 0;
+  const state = () => {
+    const opened = openSqliteState(join(dir, "state.db"));
+    t.after(() => opened.close());
+    return opened;
+  };
+  const chain = async () => {
+    const reader = openSqliteReader(file);
+    const [name] = await reader.chains();
+    await reader.close();
+    return name;
+  };
+  const self: Stage = {
+    dir,
+    store,
+    service,
+    log,
+    state,
+    async add(rows, ageMs = 0) {
+      const timestamp = new Date(Date.now() - ageMs).toISOString();
+      const bodies = Array.from({ length: rows }, () => {
+        calls += 1;
+        return encodeRecord(sampleEvent(`call-${calls}`, { timestamp }), {
+          redact: (x) => x,
+          hashKey: new Uint8Array(32),
+        });
+      });
+      await Promise.all(bodies.map((body) => store.append(body)));
+      name ??= await chain();
+    },
+    sink(options = {}) {
+      const sink = startLogSink({
+        service,
+        openReader: () => openSqliteReader(file),
+        state: state(),
+        writer: () => name,
+        log,
+        ownIntervalMs: 20,
+        othersIntervalMs: 50,
+        maxBackoffMs: 50,
+        closeMs: 3_000,
+        ...options,
+      });
+      t.after(() => sink.close());
+      return sink;
+    },
+    async sets() {
+      const inStore = new Set<string>();
+      const inCopy = new Set<string>();
+      let events = 0;
+      const reader = openSqliteReader(file);
+      for (const writer of await reader.chains())
+        for await (const row of reader.chain(writer)) inStore.add(`${row.seq} ${hex(row.mac)} ${hex(row.body)}`);
+      await reader.close();
+      const copy = logCopy(service);
+      for (const writer of await copy.chains())
+        for await (const row of copy.rows(writer)) {
+          assert.ok(row);
+          events += 1;
+          inCopy.add(`${row.seq} ${hex(row.mac)} ${hex(row.body)}`);
+        }
+      return { store: inStore, copy: inCopy, events };
+    },
+    async complete() {
+      await eventually(async () => {
+        const { store: rows, copy } = await self.sets();
+        return rows.size === copy.size && rows.isSubsetOf(copy);
+      });
+    },
+  };
+  let name: string | undefined;
+  return self;
+}
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+const put = (fault: Fault, times?: number) =>
+  aws.proxy.rule({ service: "logs", operation: "PutLogEvents", fault, ...(times !== undefined && { times }) });
+const errors = ({ log }: Stage) => log.lines.filter(({ level }) => level === "error").map(({ message }) => message);
+
+test("rows arrive, in one stream a chain, and the cursor follows", async (t) => {
+  const s = await stage(t);
+  await s.add(3);
+  const sink = s.sink();
+  await s.complete();
+  await s.add(50);
+  await s.complete();
+  await eventually(() => sink.health().lag_rows === 0);
+  const { failures, lag_s, last_error, last_shipped_at } = sink.health();
+  assert.deepEqual([failures, lag_s, last_error], [0, 0, undefined]);
+  assert.ok(last_shipped_at);
+  await sink.close();
+  assert.deepEqual([...(await s.state().shipped()).values()], [53]);
+  assert.equal((await s.sets()).events, 53);
+});
+
+for (const [name, fault] of [
+  ["500", { kind: "internal" }],
+  ["a load balancer's page", { kind: "html503" }],
+  ["throttling", { kind: "throttle" }],
+  ["a reset", { kind: "reset" }],
+  ["silence", { kind: "hang" }],
+  ["a lost answer", { kind: "refuse-after-forward" }],
+  ["half an answer", { kind: "truncate" }],
+  ["nonsense", { kind: "garbage" }],
+  ["expired credentials", { kind: "expired-token" }],
+] as [string, Fault][]) {
+  test(`${name}: failures are seen, and in the end the copy is complete`, async (t) => {
+    const s = await stage(t);
+    const rule = put(fault, 7);
+    await s.add(20);
+    const sink = s.sink();
+    await eventually(() => sink.health().failures > 0);
+    assert.ok(sink.health().last_error);
+    assert.ok(sink.health().lag_rows > 0);
+    if (fault.kind === "hang") rule.remove();
+    await s.complete();
+    await eventually(() => sink.health().failures === 0 && sink.health().last_error === undefined);
+    assert.ok(errors(s).includes("the audit trail cannot be copied; it is tried again"));
+  });
+}
+
+test("events rejected in a 200 are sent again before the cursor moves", async (t) => {
+  const s = await stage(t);
+  await s.add(10);
+  // Takes nothing, and says so as the service does: too old up to 4, expired up to 6, too new from 8.
+  const rejected = { tooOldLogEventEndIndex: 4, expiredLogEventEndIndex: 6, tooNewLogEventStartIndex: 8 };
+  put({ kind: "respond", status: 200, body: JSON.stringify({ rejectedLogEventsInfo: rejected }) }, 1);
+  const sink = s.sink({ createGroup: false });
+  await eventually(() => sink.health().rejected_total > 0);
+  const seqs = async () => [...(await s.sets()).copy].map((row) => Number(row.split(" ")[0])).sort((a, b) => a - b);
+  await eventually(() => sink.health().lag_rows === 0 && sink.health().last_shipped_at !== undefined);
+  // Event 8 (index 7) alone was not named as rejected.
+  assert.deepEqual(await seqs(), [1, 2, 3, 4, 5, 6, 7, 9, 10]);
+});
+
+test("rejections without end are a failure, and the cursor stays", async (t) => {
+  const s = await stage(t);
+  await s.add(5);
+  const body = JSON.stringify({ rejectedLogEventsInfo: { tooNewLogEventStartIndex: 0 } });
+  const rule = put({ kind: "respond", status: 200, body });
+  const sink = s.sink();
+  await eventually(() => sink.health().failures > 1);
+  assert.equal((await s.state().shipped()).size, 0);
+  rule.remove();
+  await s.complete();
+});
+
+test("a month of rows of any age drains without a rejection that is believed", async (t) => {
+  const s = await stage(t);
+  for (const days of [30, 15, 13.9, 13, 5, 3, 1, 0, 8]) await s.add(20, days * DAY);
+  const sink = s.sink();
+  await s.complete();
+  assert.equal(sink.health().rejected_total, 0);
+});
+
+test("ten thousand rows and more drain in whole batches while rows go on arriving", async (t) => {
+  const s = await stage(t);
+  for (let i = 0; i < 3; i += 1) await s.add(3_500);
+  aws.proxy.clearRequests();
+  const sink = s.sink();
+  await s.add(100);
+  await eventually(() => sink.health().lag_rows === 0 && sink.health().last_shipped_at !== undefined);
+  await sink.close();
+  await s.complete();
+  const puts = aws.proxy.requests.filter(({ operation }) => operation === "PutLogEvents");
+  assert.ok(puts.length < 60, String(puts.length));
+});
+
+test("a stream that was deleted is made again", async (t) => {
+  const s = await stage(t);
+  await s.add(2);
+  const sink = s.sink();
+  await s.complete();
+  const [writer = ""] = await logCopy(s.service).chains();
+  const logs = new CloudWatchLogsClient(awsClientConfig(aws.proxy.url, "us-east-1"));
+  const logGroupName = s.service.name.replace(/.* /, "");
+  await logs.send(new DeleteLogStreamCommand({ logGroupName, logStreamName: `rows/${writer}` }));
+  logs.destroy();
+  await s.add(3);
+  await eventually(async () => (await s.sets()).events === 3);
+  await eventually(() => sink.health().failures === 0);
+});
+
+test("of two processes one copies a chain; when it ends, the other goes on", async (t) => {
+  const s = await stage(t);
+  await s.add(30);
+  const first = s.sink();
+  await s.complete();
+  const second = s.sink();
+  for (let i = 0; i < 5; i += 1) {
+    await s.add(10);
+    await s.complete();
+  }
+  await eventually(() => first.health().lag_rows === 0 && second.health().lag_rows === 0);
+  assert.equal((await s.sets()).events, 80);
+  assert.equal(second.health().last_shipped_at, undefined);
+  await first.close();
+  await s.add(5);
+  await s.complete();
+  await eventually(() => second.health().last_shipped_at !== undefined);
+  assert.equal((await s.sets()).events, 85);
+});
+
+test("an end between put and cursor repeats events and loses none", async (t) => {
+  const s = await stage(t);
+  await s.add(10);
+  const state = s.state();
+  let marks = 0;
+  const dying: AuditState = {
+    lease: (name, ttl) => state.lease(name, ttl),
+    release: (name) => state.release(name),
+    shipped: () => state.shipped(),
+    close: () => state.close(),
+    markShipped: (writer, seq) => {
+      marks += 1;
+      return marks === 1 ? Promise.reject(new Error("killed")) : state.markShipped(writer, seq);
+    },
+  };
+  const sink = s.sink({ state: dying });
+  await eventually(() => sink.health().lag_rows === 0 && marks > 1);
+  const { store, copy, events } = await s.sets();
+  assert.deepEqual(copy, store);
+  assert.equal(events, 20);
+});
+
+test("rows that a dead writer left are copied by whoever lives", async (t) => {
+  const s = await stage(t);
+  await s.add(7);
+  s.sink({ writer: () => "writer-of-another-chain" });
+  await s.complete();
+});
+
+test("close sends what is left, and does not wait for a service that is silent", async (t) => {
+  const s = await stage(t);
+  await s.add(3);
+  const quick = s.sink({ ownIntervalMs: 60_000 });
+  await s.complete();
+  await s.add(4);
+  await quick.close();
+  assert.equal((await s.sets()).copy.size, 7);
+
+  await s.add(1);
+  put({ kind: "hang" });
+  const slow = s.sink({ closeMs: 100 });
+  const ended = await Promise.race([slow.close().then(() => true), sleep(5_000, false, { ref: false })]);
+  assert.equal(ended, true);
+});
+
+test("more than a week behind: an error, once", async (t) => {
+  const s = await stage(t);
+  await s.add(2, 8 * DAY);
+  put({ kind: "internal" });
+  const sink = s.sink();
+  await eventually(() => sink.health().failures > 4);
+  assert.equal(errors(s).filter((message) => /7 days behind/.test(message)).length, 1);
+  assert.ok(sink.health().lag_s > 7 * 86_400);
+});
+
+test("the group: too short a retention is a problem, a missing one is made only when told", async () => {
+  aws.proxy.clearRules();
+  const log = memoryLog();
+  const service = new ControlLogs(aws.control, "/mcp/checked");
+  assert.deepEqual(await checkLogGroup(service, false, log), {});
+  assert.equal(log.lines.at(-1)?.level, "error");
+  const made = await checkLogGroup(service, true, log);
+  assert.equal(made.problem, undefined);
+  assert.equal(made.group?.retentionDays, 400);
+  assert.match(made.group?.arn ?? "", /^arn:aws:logs:us-east-1:\d{12}:log-group:\/mcp\/checked$/);
+  await service.createGroup(30);
+  assert.match((await checkLogGroup(service, true, log)).problem ?? "", /30 days.*at least 90/);
+  aws.proxy.rule({ service: "logs", operation: "DescribeLogGroups", fault: { kind: "denied" } });
+  assert.match((await checkLogGroup(service, false, log)).problem ?? "", /logs:DescribeLogGroups/);
+});
