@@ -20,6 +20,7 @@ const statement: fc.Arbitrary<Statement> = fc.record({
   writer: fc.string(),
   seq: fc.nat(),
   mac: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+  digest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
   time: fc.string(),
   key_id: fc.string(),
   rows: fc.nat(),
@@ -29,6 +30,7 @@ const EXAMPLE: Statement = {
   writer: "w",
   seq: 2,
   mac: new Uint8Array(32).fill(1),
+  digest: new Uint8Array(32).fill(2),
   time: "2026-11-22T10:00:00.000Z",
   key_id: "k",
   rows: 2,
@@ -42,7 +44,10 @@ test("a signature fits its statement and no other", () => {
       const value = signed[field];
       const changed = { ...signed, [field]: typeof value === "number" ? value + 1 : `${value}x` };
       assert.equal(checkpointIsAuthentic(publicKey, changed), false);
-      assert.equal(checkpointIsAuthentic(publicKey, { ...signed, mac: signed.mac.map((byte) => byte ^ 1) }), false);
+      for (const bytes of ["mac", "digest"] as const) {
+        const flipped = { ...signed, [bytes]: signed[bytes].map((byte) => byte ^ 1) };
+        assert.equal(checkpointIsAuthentic(publicKey, flipped), false);
+      }
       assert.equal(checkpointIsAuthentic(generateKeyPairSync("ed25519").publicKey, signed), false);
     }),
     { numRuns: 50 },

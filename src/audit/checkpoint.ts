@@ -102,11 +102,13 @@ function encode(statement: Statement): Buffer {
   return frame(["mcp-aws-audit-checkpoint-v2", number, writer, seq, mac, digest, time, key_id, rows]);
 }
 
-function isCount(value: unknown): value is number {
+/** A whole number that both JavaScript and the databases hold exactly. */
+export function isCount(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }
 
-function toBytes(value: unknown): Uint8Array | undefined {
+/** Bytes as they are, or out of hex. */
+export function toBytes(value: unknown): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value;
   return typeof value === "string" ? Buffer.from(value, "hex") : undefined;
 }

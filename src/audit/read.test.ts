@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { openTrailReader, type TrailQuery, type TrailRow } from "./read.ts";
+import { followTrail, queryTrail, type TrailRow } from "./read.ts";
+import { openSqliteReader } from "./store/sqlite-reader.ts";
+import type { RowFilter } from "./store/store.ts";
 import { sampleEvent, temporaryDirectory, testTrail } from "./test-support.ts";
 
 async function all(rows: AsyncIterable<TrailRow>): Promise<TrailRow[]> {
@@ -20,10 +22,10 @@ test("queries match each condition, while the server writes", async (t) => {
     sampleEvent("3", { timestamp: "2026-11-22T10:00:00Z", operation: "rds_list", resource_id: "db-1" }),
   );
   await trail.commit(sampleEvent("4", { timestamp: "2026-11-22T11:00:00Z", user: hostile }));
-  const reader = openTrailReader(join(dir, "audit.db"));
+  const reader = openSqliteReader(join(dir, "audit.db"));
   t.after(() => reader.close());
-  const found = async (query: TrailQuery): Promise<string> =>
-    (await all(reader.query(query))).map((row) => row.call_id).join();
+  const found = async (query: RowFilter): Promise<string> =>
+    (await all(queryTrail(reader, query))).map((row) => row.call_id).join();
   assert.equal(await found({}), "1,2,3,4");
   assert.equal(await found({ since: "2026-11-22T09:00:00Z" }), "2,3,4");
   assert.equal(await found({ since: "2026-11-22T10:00:00+01:00", until: "2026-11-22T10:00:00Z" }), "2,3");
@@ -47,9 +49,9 @@ test("a row has its columns and the whole body, NUL and all", async (t) => {
   const dir = temporaryDirectory(t);
   const trail = testTrail(t, dir);
   await trail.commit(sampleEvent("1", { user: "a\u0000b", agent: "🦊" }));
-  const reader = openTrailReader(join(dir, "audit.db"));
+  const reader = openSqliteReader(join(dir, "audit.db"));
   t.after(() => reader.close());
-  const [row] = await all(reader.tail());
+  const [row] = await all(queryTrail(reader, { limit: 20 }));
   assert.equal(row?.seq, 1);
   assert.equal(row.user, "a\u0000b");
   assert.equal(row.duration_ms, 12.5);
@@ -62,15 +64,15 @@ test("tail gives the last rows and, following, those that come", { timeout: 30_0
   const dir = temporaryDirectory(t);
   const trail = testTrail(t, dir);
   for (const call of ["1", "2", "3"]) await trail.commit(sampleEvent(call));
-  const reader = openTrailReader(join(dir, "audit.db"));
+  const reader = openSqliteReader(join(dir, "audit.db"));
   t.after(() => reader.close());
   assert.deepEqual(
-    (await all(reader.tail({ n: 2 }))).map((row) => row.call_id),
+    (await all(queryTrail(reader, { limit: 2 }))).map((row) => row.call_id),
     ["2", "3"],
   );
   const stop = new AbortController();
   const seen: (string | null)[] = [];
-  for await (const row of reader.tail({ n: 1, follow: true, signal: stop.signal })) {
+  for await (const row of followTrail(reader, 1, stop.signal)) {
     seen.push(row.call_id);
     if (seen.length === 1) void trail.commit(sampleEvent("4"));
     if (row.call_id === "4") await trail.commit(sampleEvent("5"));
@@ -81,6 +83,6 @@ test("tail gives the last rows and, following, those that come", { timeout: 30_0
 
 test("no trail is an error", (t) => {
   const dir = temporaryDirectory(t);
-  assert.throws(() => openTrailReader(join(dir, "audit.db")), /there is no audit trail at/);
-  assert.throws(() => openTrailReader(dir), /there is no audit trail at/);
+  assert.throws(() => openSqliteReader(join(dir, "audit.db")), /there is no audit trail at/);
+  assert.throws(() => openSqliteReader(dir), /there is no audit trail at/);
 });

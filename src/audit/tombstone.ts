@@ -1,5 +1,6 @@
 import { type KeyObject, sign, verify } from "node:crypto";
 import { frame } from "./chain.ts";
+import { isCount, toBytes } from "./checkpoint.ts";
 
 /** A statement that the beginning of a chain was exported and then removed, on purpose. */
 export interface TombstoneStatement {
@@ -35,6 +36,22 @@ export function signTombstone(key: KeyObject, statement: TombstoneStatement): To
 
 export function tombstoneIsAuthentic(key: KeyObject, tombstone: Tombstone): boolean {
   return verify(null, encode(tombstone), key, tombstone.signature);
+}
+
+/**
+ * Reads a tombstone from a database row or an export; byte fields may be bytes or hex. `undefined` when a field is
+ * missing or of the wrong type. The signature is not checked here.
+ */
+export function toTombstone(fields: Record<string, unknown>): Tombstone | undefined {
+  const { writer, seq, number, rows, until, time, key_id, manifest_sha256 } = fields;
+  const mac = toBytes(fields.mac);
+  const digest = toBytes(fields.digest);
+  const signature = toBytes(fields.signature);
+  if (!isCount(seq) || !isCount(number) || !isCount(rows)) return undefined;
+  if (typeof writer !== "string" || typeof until !== "string" || typeof time !== "string") return undefined;
+  if (typeof key_id !== "string" || typeof manifest_sha256 !== "string") return undefined;
+  if (mac === undefined || digest === undefined || signature === undefined) return undefined;
+  return { writer, seq, mac, digest, number, rows, until, time, key_id, manifest_sha256, signature };
 }
 
 function encode(statement: TombstoneStatement): Buffer {

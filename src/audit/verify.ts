@@ -5,7 +5,7 @@ import { type Checkpoint, checkpointIsAuthentic, HEAD_FILE, readHeadFile } from 
 import { loadVerifyKeys, type VerifyKeys } from "./keys.ts";
 import { COLUMNS, parseBody, project, recordId } from "./record.ts";
 import { openSqliteReader } from "./store/sqlite-reader.ts";
-import type { AuditReader, StoredRow } from "./store/store.ts";
+import { type AuditReader, type StoredRow, UnreadableError } from "./store/store.ts";
 import { trailFile } from "./trail.ts";
 
 /**
@@ -91,30 +91,26 @@ export async function verifyTrail(options: VerifyOptions): Promise<Verification>
   const head = readHeadFile(join(options.dir, HEAD_FILE));
   const verifier = new Verifier(keys, head);
   try {
-    const reader = openReader(trailFile(options.dir, options.file), head !== undefined);
+    const reader = await openReader(trailFile(options.dir, options.file), head !== undefined);
     try {
       if (reader !== undefined) await verifier.read(reader);
       await verifier.checkHead(reader);
     } finally {
-      reader?.close();
+      await reader?.close();
     }
   } catch (error) {
-    if (!isSqlite(error)) throw error;
+    if (!(error instanceof UnreadableError)) throw error;
     verifier.unreadable(error.message);
   }
   return { ...verifier.result(), duration_ms: performance.now() - started };
 }
 
 /** A vanished database is an emptied trail if a head file remembers it; otherwise there is nothing to verify. */
-function openReader(file: string, remembered: boolean): AuditReader | undefined {
+async function openReader(file: string, remembered: boolean): Promise<AuditReader | undefined> {
   if (remembered && !existsSync(file)) return undefined;
   const reader = openSqliteReader(file);
-  reader.freeze();
+  await reader.freeze();
   return reader;
-}
-
-function isSqlite(error: unknown): error is Error {
-  return error instanceof Error && "code" in error && error.code === "ERR_SQLITE_ERROR";
 }
 
 class Verifier {
@@ -140,12 +136,11 @@ class Verifier {
   }
 
   async read(reader: AuditReader): Promise<void> {
-    const meta = reader.meta();
     // The head file is signed; the meta table is only the database's word.
-    const writer = this.#validHead()?.writer ?? meta?.writer;
-    for await (const row of reader.rows()) this.#checkRow(row, writer);
-    this.#checkKey(meta?.key_id);
-    for await (const checkpoint of reader.checkpoints()) await this.#checkCheckpoint(checkpoint, reader);
+    const writer = this.#validHead()?.writer ?? (await reader.chains())[0] ?? "";
+    for await (const row of reader.chain(writer)) this.#checkRow(row, writer);
+    this.#checkKey(await reader.keyId());
+    for await (const checkpoint of reader.checkpoints(writer)) await this.#checkCheckpoint(checkpoint, reader);
   }
 
   #checkRow(row: StoredRow, writer: string | undefined): void {
@@ -223,7 +218,7 @@ class Verifier {
 
   /** Compares a signed head with the row it names, if there is one. */
   async #cover(checkpoint: Checkpoint, reader: AuditReader, name: string): Promise<void> {
-    const mac = await reader.mac(checkpoint.seq);
+    const mac = await reader.mac(checkpoint.writer, checkpoint.seq);
     // A missing row was reported as a gap, or will be as a truncation.
     if (mac === undefined) return;
     if (sameMac(mac, checkpoint.mac)) this.#covered = Math.max(this.#covered, checkpoint.seq);

@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
-import { openTrailReader, type TrailReader, type TrailRow } from "../audit/read.ts";
+import { followTrail, queryTrail, type TrailRow } from "../audit/read.ts";
+import { openSqliteReader } from "../audit/store/sqlite-reader.ts";
+import type { AuditReader } from "../audit/store/store.ts";
 import { trailFile } from "../audit/trail.ts";
 import { verifyTrail } from "../audit/verify.ts";
 import { ConfigError, type Settings, stateDir } from "../config.ts";
@@ -15,7 +17,8 @@ export async function tailAudit(
   process.once("SIGINT", () => stop.abort());
   await withTrail(settings, async (trail) => {
     const { n, follow } = options;
-    for await (const row of trail.tail({ n, follow, signal: stop.signal })) print(show(row, options.json));
+    const rows = follow ? followTrail(trail, n, stop.signal) : queryTrail(trail, { limit: n });
+    for await (const row of rows) print(show(row, options.json));
   });
 }
 
@@ -25,7 +28,7 @@ export async function queryAudit(settings: Settings, filters: Record<string, unk
   const since = moment("--since", text("since"));
   const until = moment("--until", text("until"));
   await withTrail(settings, async (trail) => {
-    const rows = trail.query({
+    const rows = queryTrail(trail, {
       since,
       until,
       user: text("user"),
@@ -67,14 +70,14 @@ export async function verifyAudit(settings: Settings, json: boolean): Promise<nu
   return found.ok ? 0 : 1;
 }
 
-async function withTrail(settings: Settings, work: (trail: TrailReader) => Promise<void>): Promise<void> {
+async function withTrail(settings: Settings, work: (trail: AuditReader) => Promise<void>): Promise<void> {
   const dir = stateDir(settings, process.env);
   requireTrail(trailFile(dir));
-  const trail = openTrailReader(trailFile(dir));
+  const trail = openSqliteReader(trailFile(dir));
   try {
     await work(trail);
   } finally {
-    trail.close();
+    await trail.close();
   }
 }
 

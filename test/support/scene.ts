@@ -1,6 +1,7 @@
 import { CreateTagsCommand, EC2Client, RunInstancesCommand, StopInstancesCommand } from "@aws-sdk/client-ec2";
 import { KeyStore } from "../../src/access/api-key.ts";
-import { openTrailReader, type TrailRow } from "../../src/audit/read.ts";
+import { queryTrail, type TrailRow } from "../../src/audit/read.ts";
+import { openSqliteReader } from "../../src/audit/store/sqlite-reader.ts";
 import { trailFile } from "../../src/audit/trail.ts";
 import { ROLES, type Role } from "../../src/core/call.ts";
 import { awsClientConfig } from "./client.ts";
@@ -57,13 +58,13 @@ export async function createKeys(home: string): Promise<Record<Role, string>> {
 }
 
 export async function readRows(home: string, callId?: string): Promise<TrailRow[]> {
-  const reader = openTrailReader(trailFile(stateDirOf(home)));
+  const reader = openSqliteReader(trailFile(stateDirOf(home)));
   try {
     const rows: TrailRow[] = [];
-    for await (const row of reader.query({ call_id: callId })) rows.push(row);
+    for await (const row of queryTrail(reader, { call_id: callId })) rows.push(row);
     return rows;
   } finally {
-    reader.close();
+    await reader.close();
   }
 }
 

@@ -30,9 +30,22 @@ CREATE TABLE IF NOT EXISTS checkpoints (
   rows INTEGER NOT NULL,
   signature BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS tombstones (
+  seq INTEGER PRIMARY KEY,
+  writer TEXT NOT NULL,
+  mac BLOB NOT NULL,
+  digest BLOB NOT NULL,
+  number INTEGER NOT NULL,
+  rows INTEGER NOT NULL,
+  until TEXT NOT NULL,
+  time TEXT NOT NULL,
+  key_id TEXT NOT NULL,
+  manifest_sha256 TEXT NOT NULL,
+  signature BLOB NOT NULL
+) STRICT;
 `;
 
-const TABLES = ["audit", "checkpoints", "meta"] as const;
+const TABLES = ["audit", "checkpoints", "tombstones", "meta"] as const;
 const OPERATIONS = ["UPDATE", "DELETE"] as const;
 
 /** Names of the triggers that refuse changes. */
@@ -48,8 +61,22 @@ const TRIGGER_SQL = TABLES.flatMap((table) =>
   ),
 ).join("\n");
 
-/** Creates what is missing. Call it inside a write transaction. */
+/**
+ * Throws an `Error` for a database of an older version: its checkpoints lack the digest, so they can be neither
+ * continued nor proven with the public key.
+ */
+export function checkFormat(db: DatabaseSync): void {
+  const columns = db.prepare("SELECT name FROM pragma_table_info('checkpoints')").all();
+  if (columns.length === 0 || columns.some(({ name }) => name === "digest")) return;
+  throw new Error(
+    `${db.location() ?? "the audit trail"} was written by an older version of this server: move it and audit-head.json away ` +
+      "together (and keep them; that version can still verify them) to begin a new trail",
+  );
+}
+
+/** Creates what is missing. Call it inside a write transaction. Throws as `checkFormat` does. */
 export function createSchema(db: DatabaseSync): void {
+  checkFormat(db);
   db.exec(SCHEMA);
   db.exec(TRIGGER_SQL);
 }

@@ -24,6 +24,14 @@ export class StoreError extends Error {
   override readonly name = "StoreError";
 }
 
+/**
+ * What is stored cannot be read: a damaged file, a value that no version of this server wrote. Not for a database that
+ * cannot be reached or is busy: that says nothing about the trail.
+ */
+export class UnreadableError extends Error {
+  override readonly name = "UnreadableError";
+}
+
 /** A row as it is in the database. Nothing in it has been checked: the database may have been edited. */
 export interface StoredRow extends Projection {
   seq: number;
@@ -61,7 +69,10 @@ export interface ChainHead {
   mac: Uint8Array;
 }
 
-/** Read-only access to a trail, also while servers write to it. Every method may be asked again and again. */
+/**
+ * Read-only access to a trail, also while servers write to it. Every method may be asked again and again. Rejects with an
+ * `UnreadableError` for what is stored and cannot be read, with another `Error` when the database cannot be reached.
+ */
 export interface AuditReader {
   /** The names of all chains of which there is a row, a checkpoint or a tombstone. SQLite has one at most. */
   chains(): Promise<string[]>;
@@ -88,7 +99,7 @@ export interface AuditReader {
   follow(n: number, signal: AbortSignal): AsyncIterable<StoredRow>;
   /** Intents younger than `since` without an outcome, by time. */
   openIntents(since: string): Promise<StoredRow[]>;
-  /** Makes everything read from here on come from one moment. */
+  /** Makes everything read from here on come from one moment: that of the last call. */
   freeze(): Promise<void>;
   close(): Promise<void>;
 }

@@ -2,10 +2,10 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { HEAD_FILE } from "../checkpoint.ts";
 import { loadKeys } from "../keys.ts";
-import { openTrailReader } from "../read.ts";
 import { encodeRecord } from "../record.ts";
 import { sampleEvent } from "../test-support.ts";
 import { openSqliteStore, type SqliteStoreOptions } from "./sqlite.ts";
+import { openSqliteReader } from "./sqlite-reader.ts";
 import type { AuditStore } from "./store.ts";
 
 const options = { redact: (value: unknown) => value, hashKey: new Uint8Array(32), instance: "host-a/7/0a1b2c3d" };
@@ -35,9 +35,9 @@ export function open(t: TestContext, dir: string, changes: Partial<SqliteStoreOp
 
 /** The call ids of all rows, in their order. */
 export async function calls(dir: string): Promise<string[]> {
-  const reader = openTrailReader(join(dir, "audit.db"));
+  const reader = openSqliteReader(join(dir, "audit.db"));
   const found: string[] = [];
   for await (const row of reader.query({})) found.push(String(row.call_id));
-  reader.close();
+  await reader.close();
   return found;
 }
