@@ -1,4 +1,4 @@
-import type { AuditTrail } from "../core/audit.ts";
+import type { AuditTrail, TrailSearch } from "../core/audit.ts";
 import type { Agent, AwsAttempt, ConfirmMode, Principal, ResourceRef } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
 import type { Aws, IamAction, Progress, Site, Tool } from "../core/tool.ts";
@@ -89,6 +89,8 @@ export interface CallParts {
   policy: () => Promise<Policy>;
   aws: AwsGateway;
   audit: AuditTrail;
+  /** For the tools that read the trail. */
+  trail: TrailSearch;
   limits: Limits;
   redact: (value: unknown) => unknown;
   /** Whether a thing is what the server runs on or records into. */

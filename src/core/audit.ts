@@ -51,3 +51,62 @@ export interface AuditTrail {
   /** Commits, or failing that spools; never rejects. */
   record(event: AuditEvent): Promise<Recorded>;
 }
+
+/** An intent whose outcome is not on record. It is read from a database that anybody may have edited. */
+export interface OpenIntent {
+  /** What the row of the outcome has to repeat; `result` is `pending` still. */
+  event: AuditEvent;
+  /** The process that wrote it, `<host>/<pid>/<8 hex>`; `undefined` when the row does not say. */
+  instance: string | undefined;
+}
+
+/** The trail, to whoever finishes what crashed processes began. Methods reject while the store cannot be read. */
+export interface OpenIntents {
+  /** Intents written since then (ISO 8601) that have no outcome, oldest first. Cheap when there are none. */
+  find(since: string): Promise<OpenIntent[]>;
+  /** Takes or renews the right to finish them; false while another process has it. */
+  lease(ttlMs: number): Promise<boolean>;
+  release(): Promise<void>;
+}
+
+/** What a search looks for; all conditions must hold. */
+export interface TrailQuery {
+  /** ISO 8601 in UTC, inclusive; so is `until`. */
+  since?: string | undefined;
+  until: string;
+  user?: string | undefined;
+  operation?: string | undefined;
+  resource?: string | undefined;
+  result?: string | undefined;
+  call_id?: string | undefined;
+  event?: string | undefined;
+}
+
+/** Where a row is in the order of time. */
+export interface TrailPosition {
+  timestamp: string;
+  writer: string;
+  seq: number;
+}
+
+export interface FoundRow {
+  at: TrailPosition;
+  /** The recorded fields, by the names of `AuditEvent`; of any type, and text that somebody else chose. */
+  fields: Readonly<Record<string, unknown>>;
+}
+
+export interface TrailPage {
+  /** Newest first. */
+  rows: FoundRow[];
+  more: boolean;
+  /** Of the newest rows that match, at most 2,000 of them: how many have which result. */
+  counts: { total: number; byResult: Record<string, number>; complete: boolean };
+}
+
+export interface TrailSearch {
+  /**
+   * One page of the rows that match, from after `after` on.
+   * @throws ToolError `audit_unavailable` when the trail cannot be read, `overloaded` beside too many other searches
+   */
+  newest(query: TrailQuery, page: { after?: TrailPosition | undefined; limit: number }): Promise<TrailPage>;
+}
