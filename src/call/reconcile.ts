@@ -148,7 +148,12 @@ export function createReconciler(parts: ReconcileParts): Reconciler {
     const account = await deadline.race(aws.account());
     if (intent.account !== undefined && intent.account !== account) throw new Error("the call was for another account");
     // Changes are never allowed in this session, and those of the tool are not even declared.
-    const session = await deadline.race(aws.session(tool.iam.filter(({ action }) => !isMutation(action)), signal));
+    const session = await deadline.race(
+      aws.session(
+        tool.iam.filter(({ action }) => !isMutation(action)),
+        signal,
+      ),
+    );
     const regionOf = (named: string | undefined) => session.aws.regionOf(named ?? intent.region);
     const context = {
       aws: { ...session.aws, regionOf },

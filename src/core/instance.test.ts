@@ -23,7 +23,17 @@ test("whatever the host is called, its processes can be told from their text", (
 });
 
 test("what is no instance is none", () => {
-  for (const text of [undefined, null, 7, "", "host/1", "host/x/0a1b2c3d", "a/b/1/0a1b2c3d", "h/1/0A1B2C3D", "h/1/0a"]) {
+  for (const text of [
+    undefined,
+    null,
+    7,
+    "",
+    "host/1",
+    "host/x/0a1b2c3d",
+    "a/b/1/0a1b2c3d",
+    "h/1/0A1B2C3D",
+    "h/1/0a",
+  ]) {
     assert.equal(parseInstance(text), undefined, String(text));
   }
 });

@@ -168,7 +168,10 @@ function fullOf({ fields }: FoundRow): Pick<Item, "arguments" | "attempts" | "re
 /** `ec2:StartInstances us-east-1 ok 200 12 ms, request 1a2b…`. */
 function attemptText(attempt: unknown): string {
   if (typeof attempt !== "object" || attempt === null) return "";
-  const { service, operation, region, result, http_status, duration_ms, request_id } = attempt as Record<string, unknown>;
+  const { service, operation, region, result, http_status, duration_ms, request_id } = attempt as Record<
+    string,
+    unknown
+  >;
   const parts = [`${service}:${operation}`, region, result, http_status, `${duration_ms} ms`, request_id];
   return fit(parts.filter((part) => part !== undefined && part !== null).join(" "), 256);
 }
