@@ -1,5 +1,5 @@
-import type { FoundRow, TrailPage, TrailPosition, TrailQuery, TrailSearch } from "../core/audit.ts";
 import { ToolError } from "../core/errors.ts";
+import type { FoundRow, TrailPage, TrailPosition, TrailQuery, TrailSearch } from "../core/trail-search.ts";
 import { parseBody } from "./record.ts";
 import type { AuditReader, StoredRow } from "./store/store.ts";
 

@@ -1,7 +1,8 @@
-import type { AuditTrail, TrailSearch } from "../core/audit.ts";
+import type { AuditTrail } from "../core/audit.ts";
 import type { Agent, AwsAttempt, ConfirmMode, Principal, ResourceRef } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
 import type { Aws, IamAction, Progress, Site, Tool } from "../core/tool.ts";
+import type { TrailSearch } from "../core/trail-search.ts";
 import type { Answer, Question } from "./confirmation.ts";
 import type { Limits } from "./limits.ts";
 import type { CallResult } from "./result.ts";

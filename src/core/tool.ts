@@ -1,6 +1,6 @@
 import type * as z from "zod";
-import type { TrailSearch } from "./audit.ts";
 import type { Resource, ResourceRef } from "./call.ts";
+import type { TrailSearch } from "./trail-search.ts";
 
 /**
  * What a tool may do. `audit`: reads what others did, which is a permission of its own. `destructive`: interrupts service or loses something. `deploy`: can make new code run under an

@@ -1,8 +1,8 @@
 import * as z from "zod";
-import type { FoundRow } from "../../core/audit.ts";
 import { ToolError } from "../../core/errors.ts";
 import { parseTime } from "../../core/time.ts";
 import { defineTool } from "../../core/tool.ts";
+import type { FoundRow } from "../../core/trail-search.ts";
 import { openCursor, questionHash, sealCursor } from "../shared/cursor.ts";
 import { fit } from "../shared/fit.ts";
 import { cursor, limit } from "../shared/schemas.ts";
@@ -30,7 +30,7 @@ const input = z.strictObject({
 type Input = z.output<typeof input>;
 
 const Item = z.object({
-  time: z.string(),
+  recorded_at: z.string(),
   event: z.string(),
   call_id: z.string(),
   user: z.string(),
@@ -143,7 +143,7 @@ function itemOf({ at, fields }: FoundRow): Item {
     error_kind: typeof kind === "string" ? fit(kind, 32) : "",
   };
   return {
-    time: fit(at.timestamp, 40),
+    recorded_at: fit(at.timestamp, 40),
     event: text("event", 32),
     call_id: text("call_id", 64),
     user: text("user"),
