@@ -80,10 +80,10 @@ test("a trail that cannot be read is said to be so, and may be asked again", asy
 });
 
 test("a fifth search at once is refused", async () => {
-  const { promise, resolve } = Promise.withResolvers<AuditReader>();
-  const search = searchOf(() => promise);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const search = searchOf(() => promise.then(() => readerOf([1])));
   const running = Array.from({ length: 4 }, () => search.newest({ until: UNTIL }, { limit: 1 }));
   await assert.rejects(search.newest({ until: UNTIL }, { limit: 1 }), { kind: "overloaded" });
-  resolve(readerOf([1]));
+  resolve();
   for (const page of await Promise.all(running)) assert.equal(page.rows.length, 1);
 });
