@@ -52,7 +52,7 @@ ${JSON.stringify(tool.example)}
 
 AWS actions:
 
-${tool.iam.map(actionLine).join("\n")}
+${tool.iam.map(actionLine).join("\n") || "none"}
 `;
 }
 

@@ -1,4 +1,5 @@
 import type { DetailedError, EntityUidJson, PolicyJson, TypeAndId } from "@cedar-policy/cedar-wasm/nodejs";
+import { readsOnly } from "../core/tool.ts";
 import { BUILT_IN_POLICIES } from "./cedar/roles.ts";
 import { cedarSchema, type PolicyTool } from "./cedar/schema.ts";
 
@@ -33,7 +34,7 @@ const BUILT_IN = "built-in policies";
  */
 export function loadPolicySet(cedar: Cedar, tools: readonly PolicyTool[], sites: readonly SitePolicies[]): PolicySet {
   const schema = cedarSchema(tools);
-  const reads = new Set(["read", ...tools.filter(({ effect }) => effect === "read").map(({ name }) => name)]);
+  const reads = new Set(["read", "audit", ...tools.filter(({ effect }) => readsOnly(effect)).map(({ name }) => name)]);
   const policies = [{ file: BUILT_IN, text: BUILT_IN_POLICIES }, ...sites].flatMap((source) => parse(cedar, source));
   const byId = new Map<string, Policy>();
   for (const policy of policies) {
@@ -91,7 +92,7 @@ function checkTags(policy: Policy, reads: ReadonlySet<string>): void {
   throw problem(
     policy,
     "it asks for tags but also covers reads, whose tags are not known; " +
-      "write `resource is Resource` in its head, or limit its actions to groups other than read",
+      "write `resource is Resource` in its head, or limit its actions to groups other than read and audit",
   );
 }
 

@@ -15,6 +15,7 @@ import {
 
 const TOOLS = [
   { name: "ec2_list_instances", effect: "read" },
+  { name: "audit_search", effect: "audit" },
   { name: "ec2_start_instance", effect: "write" },
   { name: "ec2_stop_instance", effect: "destructive" },
   { name: "ecs_register_task", effect: "deploy" },
@@ -65,18 +66,21 @@ test("the role table", () => {
   const table: Record<Role, Record<Effect, [Verdict, Decision["reason"], ...string[]]>> = {
     viewer: {
       read: ["run", "permitted", "viewer-read"],
+      audit: ["deny", "no_permit"],
       write: ["deny", "no_permit"],
       destructive: ["deny", "no_permit"],
       deploy: ["deny", "no_permit"],
     },
     operator: {
       read: ["run", "permitted", "operator-read"],
+      audit: ["deny", "no_permit"],
       write: ["ask", "permitted", "operator-confirmed"],
       destructive: ["ask", "permitted", "operator-confirmed"],
       deploy: ["deny", "no_permit"],
     },
     admin: {
       read: ["run", "permitted", "admin-read"],
+      audit: ["run", "permitted", "admin-audit"],
       write: ["run", "permitted", "admin-write"],
       destructive: ["ask", "permitted", "admin-confirmed"],
       deploy: ["ask", "permitted", "admin-confirmed"],

@@ -6,7 +6,7 @@ import { createPolicyEngine } from "./policy.ts";
 import { mayReach } from "./reach.ts";
 
 test("the list filter says what the policy engine says, for every set of roles and every effect", async () => {
-  const effects: Effect[] = ["read", "write", "destructive", "deploy"];
+  const effects: Effect[] = ["read", "audit", "write", "destructive", "deploy"];
   const engine = await createPolicyEngine({ tools: effects.map((effect) => ({ name: `try_${effect}`, effect })) });
   const roleSets = Array.from({ length: 2 ** ROLES.length }, (_, bits) => ROLES.filter((_role, i) => bits & (1 << i)));
   for (const roles of roleSets) {

@@ -9,7 +9,7 @@ import type { Effect } from "../core/tool.ts";
 const REACH: Readonly<Record<Role, readonly Effect[]>> = {
   viewer: ["read"],
   operator: ["read", "write", "destructive"],
-  admin: ["read", "write", "destructive", "deploy"],
+  admin: ["read", "audit", "write", "destructive", "deploy"],
 };
 
 /** What the built-in policies could let this role do. */

@@ -7,7 +7,7 @@ import { createRedactor } from "./redact.ts";
 import { sampleEvent } from "./test-support.ts";
 
 const hashKey = new Uint8Array(32).fill(3);
-const options = { redact: createRedactor(hashKey), hashKey };
+const options = { redact: createRedactor(hashKey), hashKey, instance: "host-a/7/0a1b2c3d" };
 
 function fields(event: Partial<AuditEvent>): Record<string, unknown> {
   const parsed = parseBody(encodeRecord(sampleEvent("c1", event), options));
@@ -25,8 +25,10 @@ test("a body is JSON with the version first, an id of its own, and keys in a fix
   assert.equal(a.v, 1);
   assert.match(String(a.id), /^[0-9a-f-]{36}$/);
   assert.notEqual(a.id, b.id);
-  const { v: _v, id: _id, ...rest } = a;
+  const { v: _v, id: _id, instance, ...rest } = a;
   assert.deepEqual(rest, event);
+  assert.equal(instance, "host-a/7/0a1b2c3d");
+  assert.equal(Object.keys(a)[Object.keys(a).indexOf("transport") + 1], "instance");
 });
 
 test("secrets do not reach the body", () => {

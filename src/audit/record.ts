@@ -47,6 +47,8 @@ export interface RecordOptions {
   redact: Redact;
   /** Keys the hash of what was cut off (the redaction key). */
   hashKey: Uint8Array;
+  /** The process that writes the row, `<host>/<pid>/<8 hex>`. */
+  instance: string;
 }
 
 /**
@@ -54,7 +56,9 @@ export interface RecordOptions {
  * the format's version and an id that no other row has. Never throws, whatever the event holds.
  */
 export function encodeRecord(event: AuditEvent, options: RecordOptions): Buffer {
-  const clean = asObject(options.redact({ ...event, arguments: boundArguments(event.arguments, options) }));
+  const clean = asObject(
+    options.redact({ ...event, instance: options.instance, arguments: boundArguments(event.arguments, options) }),
+  );
   const limit = (value: unknown, bytes: number): unknown => truncate(value, bytes, options.hashKey);
   const attempts = Array.isArray(clean.attempts)
     ? clean.attempts.map((attempt) => {
@@ -62,7 +66,7 @@ export function encodeRecord(event: AuditEvent, options: RecordOptions): Buffer 
         return { ...fields, parameters: limit(fields.parameters, PARAMETERS_LIMIT) };
       })
     : clean.attempts;
-  const text = (name: keyof AuditEvent): unknown => shorten(limit(clean[name], TEXT_LIMIT));
+  const text = (name: keyof AuditEvent | "instance"): unknown => shorten(limit(clean[name], TEXT_LIMIT));
   const body = {
     v: VERSION,
     id: randomUUID(),
@@ -74,6 +78,7 @@ export function encodeRecord(event: AuditEvent, options: RecordOptions): Buffer 
     authenticated_via: text("authenticated_via"),
     agent: text("agent"),
     transport: text("transport"),
+    instance: text("instance"),
     operation: text("operation"),
     effect: text("effect"),
     resource_type: text("resource_type"),

@@ -43,6 +43,20 @@ const TEXTS: readonly [string, string][] = [
   ["-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----\nafter", "MIIEow"],
   ["x -----BEGIN PRIVATE KEY-----\nMIIEcut", "MIIEcut"],
   ["client_secret: hunter2", "hunter2"],
+  ["Server=db;Uid=sa;Pwd=hunter2;Encrypt=yes", "hunter2"],
+  ["jdbc:postgresql://h/db?user=a&password=hunter2", "hunter2"],
+  ["AccountName=x;AccountKey=hunter2+/cd==;End=1", "hunter2"],
+  ["amqp://u:hunter2@h/v", "hunter2"],
+  ["https://x.blob.example/c?sig=hunter2%3D&se=2026", "hunter2"],
+  ['{"password":"a\\"b hunter2"}', "hunter2"],
+  ['{\\"password\\":\\"two; words hunter2\\"}', "hunter2"],
+  ["password = 'it''s hunter2'", "hunter2"],
+  ['{\\"SessionToken\\":\\"IQoJb3JpZ2luhunter2//x=\\"}', "hunter2"],
+  ["-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nhunter2\n-----END PGP PRIVATE KEY BLOCK-----", "hunter2"],
+  [["pypi", "AgEIcHlwaS5vcmcabcdefghijk"].join("-"), "AgEIcHlwaS5vcmc"],
+  [["SG", "a".repeat(22), "b".repeat(43)].join("."), "bbbb"],
+  [["GOCSPX", "abcdefghijklmnopqrst"].join("-"), "abcdefghijkl"],
+  [["ya29", "a0abcdefghijklmnop"].join("."), "a0abcdef"],
   ["session-key: hunter2", "hunter2"],
   ["ConnectionString=hunter2", "hunter2"],
   ["https://b.s3.amazonaws.com/k?X-Amz-Date=20261122&X-Amz-Signature=0a1b2c3d4e", "0a1b2c3d4e"],
@@ -123,6 +137,8 @@ const ordinary = fc.oneof(
     "password: [redacted:0123abcd]",
     "web-1: running → stopped",
     "token: null",
+    "TokenExpiry=3600",
+    "PWD=/home/app",
   ),
 );
 
@@ -161,7 +177,9 @@ test("whatever it is given, it does not throw, its result is plain JSON, and red
       const once = redact(input);
       const json = JSON.stringify(once);
       assert.equal(JSON.stringify(redact(once)), json);
-      if (json !== undefined) assert.equal(JSON.stringify(redact(JSON.parse(json))), json);
+      // V8 13.6 misreads keys: after an object with the key `\\`, JSON.parse may take the key `"` for it.
+      const parsed = json === undefined ? undefined : JSON.parse(json);
+      if (JSON.stringify(parsed) === json) assert.equal(JSON.stringify(redact(parsed)), json);
     }),
     { numRuns: 2_000 },
   );

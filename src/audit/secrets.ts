@@ -6,7 +6,7 @@ type Mask = (secret: string) => string;
  * Each pattern below needs one of these.
  */
 const HINT =
-  /AKIA|ASIA|eyJ|-----BEGIN|:\/\/|gh[a-z]_|github_pat_|xox|xapp-|[rs]k_|sk-|whsec_|glpat-|npm_|AIza|mcpaws_|pass|pwd|secret|token|(?:api|access|account|private|auth|session)[_-]?key|connection[_-]?string|x-amz-|authorization|bearer|credential|cookie/i;
+  /AKIA|ASIA|eyJ|-----BEGIN|:\/\/|gh[a-z]_|github_pat_|xox|xapp-|[rs]k_|sk-|whsec_|glpat-|npm_|pypi-|SG\.|dapi|hf_|GOCSPX-|ya29\.|AIza|mcpaws_|[?&]sig=|pass|pwd|secret|token|(?:api|access|account|private|auth|session)[_-]?key|connection[_-]?string|x-amz-|authorization|bearer|credential|cookie/i;
 
 const MARK = "\\[redacted:[0-9a-f]{8}\\]";
 
@@ -15,7 +15,7 @@ const MARK = "\\[redacted:[0-9a-f]{8}\\]";
  * cannot fail after an unbounded stretch, so that the time taken is linear in the length of the text.
  */
 const TOKENS =
-  /(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|[rs]k_(?:live|test)_\w{10,}|sk-(?:ant-|proj-)?[A-Za-z0-9]{20,}[\w-]*|whsec_\w{16,}|glpat-[\w-]{16,}|npm_[A-Za-z0-9]{30,}|AIza[\w-]{35}|mcpaws_[A-Za-z0-9-]{1,64}_[\w-]{8,})|(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{2,}\.[\w-]*/g;
+  /(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[abeoprs]-[\w-]{10,}|xapp-[\w-]{10,}|[rs]k_(?:live|test)_\w{10,}|sk-(?:ant-|proj-)?[A-Za-z0-9]{20,}[\w-]*|whsec_\w{16,}|glpat-[\w-]{16,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{16,}|SG\.[\w-]{16,64}\.[\w-]{16,}|dapi[0-9a-f]{32}|hf_[A-Za-z0-9]{30,}|GOCSPX-[\w-]{16,}|ya29\.[\w-]{16,}|AIza[\w-]{35}|mcpaws_[A-Za-z0-9-]{1,64}_[\w-]{8,})|(?<![\w-])eyJ[\w-]{5,}\.eyJ[\w-]{2,}\.[\w-]*/g;
 
 /** `scheme://user:password@`: the password. Covers web addresses and database connection strings alike. */
 const URL_PASSWORD = new RegExp(`(://[^\\s/:@?#"'<>\\[\\]]{0,256}:)(?!${MARK}@)([^\\s/?#"'<>]{1,1024})(?=@)`, "g");
@@ -24,9 +24,9 @@ const URL_PASSWORD = new RegExp(`(://[^\\s/:@?#"'<>\\[\\]]{0,256}:)(?!${MARK}@)(
 const BEARER = /\b(bearer)([ \t]{1,8}|%20|\+)(?!\[redacted:)([A-Za-z0-9._~+/=-]{6,})/gi;
 
 const QUOTE = `\\\\{0,3}["']`;
-const VALUE = `(?!(?:${QUOTE})?\\[redacted:)(?:"([^"\\\\\\n]{1,4096})(?=")|'([^'\\\\\\n]{1,4096})(?=')|(?:\\\\{0,3}["'])?([^\\s"'\\\\,;&<>(){}\\[\\]]+))`;
+const VALUE = `(?!(?:${QUOTE})?\\[redacted:)(?:"((?:[^"\\\\\\n]|\\\\.){1,4096})(?=")|'((?:[^'\\\\\\n]|\\\\.|''){1,4096})(?=')|\\\\{1,3}"([^"\\\\\\n]{1,4096})(?=\\\\{1,3}")|(?:\\\\{0,3}["'])?([^\\s"'\\\\,;&<>(){}\\[\\]]+))`;
 const WORD_IN_TEXT =
-  `(?:pass(?:word|wd|phrase)|(?<=_)pwd|secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|private|access|account|auth|session)[_-]?key|` +
+  `(?:pass(?:word|wd|phrase)|(?<=[_;]|; )pwd|(?<=[?&])sig|secret(?:[_-]?access)?(?:[_-]?key)?|(?:api|private|access|account|auth|session)[_-]?key|` +
   "connection[_-]?string|credential|(?<=x-amz-)signature|(?<!(?:next|prev|previous|page|continuation|client|request|starting|start|marker|forward|backward|sequence|max|min|input|output|total)[ _-]?)token)s?";
 
 /** `password=…`, `"secret": "…"`, `SecretAccessKey: …` inside a text. */
@@ -60,8 +60,8 @@ export function maskText(text: string, mask: Mask): string {
 }
 
 function maskOnce(text: string, mask: Mask): string {
-  const value = (whole: string, lead: string, a?: string, b?: string, c?: string): string => {
-    const secret = a ?? b ?? c;
+  const value = (whole: string, lead: string, a?: string, b?: string, c?: string, d?: string): string => {
+    const secret = a ?? b ?? c ?? (typeof d === "string" ? d : undefined);
     // Prose such as "token: true" or a lone dash is not worth a mark.
     if (secret === undefined || /^(?:true|false|null|none|undefined|\*+|-+|arn:aws.*)$/i.test(secret)) return whole;
     const rest = whole.slice(lead.length);

@@ -2,6 +2,7 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { AuditEvent, AuditTrail, Recorded } from "../core/audit.ts";
 import { ToolError } from "../core/errors.ts";
+import { instanceText, thisInstance } from "../core/instance.ts";
 import type { Log } from "../core/log.ts";
 import { HEAD_FILE } from "./checkpoint.ts";
 import { type AuditKeys, loadKeys } from "./keys.ts";
@@ -195,7 +196,8 @@ class StoredTrail implements Trail {
   }
 
   #encode(event: AuditEvent): Buffer {
-    return encodeRecord(event, { redact: this.redact, hashKey: this.#parts.keys.redaction });
+    const hashKey = this.#parts.keys.redaction;
+    return encodeRecord(event, { redact: this.redact, hashKey, instance: instanceText(thisInstance()) });
   }
 
   async #waitForAnchor(): Promise<void> {

@@ -310,7 +310,11 @@ describe("policy", () => {
       const client = await connectHttp(scene.server.url, { era: "modern", key: scene.keys[role] });
       const listed = (await client.listTools()).tools.map(({ name }) => name);
       await client.close();
-      const may = { deploy: role === "admin" ? "ask" : "denied", ...MAY[role] } as const;
+      const may = {
+        deploy: role === "admin" ? "ask" : "denied",
+        audit: role === "admin" ? "run" : "denied",
+        ...MAY[role],
+      } as const;
       const allowed = catalog.filter(({ effect }) => may[effect] !== "denied");
       assert.deepEqual(
         listed,

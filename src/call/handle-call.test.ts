@@ -7,7 +7,9 @@ import { changes, launch, readRows, stateDirOf } from "../../test/support/scene.
 import { temporaryHome } from "../../test/support/server.ts";
 import { ownResources } from "../access/own-resources.ts";
 import { createPolicyEngine, explainDecision } from "../access/policy.ts";
-import { openTrail, type Trail } from "../audit/trail.ts";
+import { searchOf } from "../audit/search.ts";
+import { openSqliteReader } from "../audit/store/sqlite-reader.ts";
+import { openTrail, type Trail, trailFile } from "../audit/trail.ts";
 import { AwsClients } from "../aws/clients.ts";
 import type { AuditEvent } from "../core/audit.ts";
 import type { Principal } from "../core/call.ts";
@@ -152,6 +154,7 @@ before(async () => {
       session: (actions, signal) => clients.session(actions, signal),
     },
     audit: trail,
+    trail: searchOf(() => openSqliteReader(trailFile(stateDirOf(home)))),
     limits: new Limits({ maxCalls: 10, maxWaits: 10 }),
     redact: trail.redact,
     isOwn: () => false,

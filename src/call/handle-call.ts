@@ -4,9 +4,11 @@ import { ToolError } from "../core/errors.ts";
 import { cleanText } from "../core/text.ts";
 import {
   type ChangeEffect,
+  isRead,
   type ReadContext,
   type ReadTool,
   raisedAction,
+  readsOnly,
   type Tool,
   type WriteTool,
 } from "../core/tool.ts";
@@ -64,7 +66,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
       });
       call.session = await deadline.race(parts.aws.session(tool.iam, deadline.signal));
       const run: Run = { call, policy, session: call.session, deadline };
-      const ending = tool.effect === "read" ? await read(run, tool, input) : await write(run, tool, input);
+      const ending = isRead(tool) ? await read(run, tool, input) : await write(run, tool, input);
       return "question" in ending ? await asked(call, ending.question) : await succeeded(call, ending.output);
     } catch (thrown) {
       return await failed(call, thrown);
@@ -80,6 +82,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
       aws: session.aws,
       account,
       site: parts.options.site,
+      trail: parts.trail,
       mask: (text) => String(parts.redact(text)),
       signal: deadline.signal,
       progress: call.request.progress,
@@ -177,7 +180,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
 
   async function succeeded(call: Call, output: object): Promise<CallReply> {
     const result = succeed(output, parts.redact);
-    if (call.facts.effect === "read") refuseIfTooLarge(result);
+    if (call.facts.effect && readsOnly(call.facts.effect)) refuseIfTooLarge(result);
     return answered(call, result, { result: "success", response: summarise(result.content) });
   }
 

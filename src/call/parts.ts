@@ -2,6 +2,7 @@ import type { AuditTrail } from "../core/audit.ts";
 import type { Agent, AwsAttempt, ConfirmMode, Principal, ResourceRef } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
 import type { Aws, IamAction, Progress, Site, Tool } from "../core/tool.ts";
+import type { TrailSearch } from "../core/trail-search.ts";
 import type { Answer, Question } from "./confirmation.ts";
 import type { Limits } from "./limits.ts";
 import type { CallResult } from "./result.ts";
@@ -89,6 +90,8 @@ export interface CallParts {
   policy: () => Promise<Policy>;
   aws: AwsGateway;
   audit: AuditTrail;
+  /** For the tools that read the trail. */
+  trail: TrailSearch;
   limits: Limits;
   redact: (value: unknown) => unknown;
   /** Whether a thing is what the server runs on or records into. */

@@ -1,11 +1,10 @@
 import { existsSync } from "node:fs";
 import { followTrail, queryTrail, type TrailRow } from "../audit/read.ts";
-import { openSqliteReader } from "../audit/store/sqlite-reader.ts";
 import type { AuditReader } from "../audit/store/store.ts";
-import { trailFile } from "../audit/trail.ts";
 import { ConfigError, type Settings, stateDir } from "../config.ts";
 import { parseTime } from "../core/time.ts";
 import { paint, print, safe } from "./table.ts";
+import { openTrailReader } from "./trail-source.ts";
 
 /** `mcp-aws-server audit tail` */
 export async function tailAudit(
@@ -21,25 +20,21 @@ export async function tailAudit(
   });
 }
 
-/** `mcp-aws-server audit query` */
-export async function queryAudit(settings: Settings, filters: Record<string, unknown>, json: boolean): Promise<void> {
-  const text = (key: string) => (filters[key] === undefined ? undefined : String(filters[key]));
-  const since = moment("--since", text("since"));
-  const until = moment("--until", text("until"));
+/** `mcp-aws-server audit query`; the filters as they were given. */
+export async function queryAudit(
+  settings: Settings,
+  { since, until, limit, ...exact }: Readonly<Record<string, unknown>>,
+  json: boolean,
+): Promise<void> {
+  const filter = {
+    ...exact,
+    since: moment("--since", since),
+    until: moment("--until", until),
+    limit: Number(limit),
+  };
   await withTrail(settings, async (trail) => {
-    const rows = queryTrail(trail, {
-      since,
-      until,
-      user: text("user"),
-      operation: text("operation"),
-      resource: text("resource"),
-      result: text("result"),
-      call_id: text("callId"),
-      event: text("event"),
-      limit: Number(filters.limit),
-    });
     let count = 0;
-    for await (const row of rows) {
+    for await (const row of queryTrail(trail, filter)) {
       count += 1;
       print(show(row, json));
     }
@@ -48,9 +43,7 @@ export async function queryAudit(settings: Settings, filters: Record<string, unk
 }
 
 async function withTrail(settings: Settings, work: (trail: AuditReader) => Promise<void>): Promise<void> {
-  const dir = stateDir(settings, process.env);
-  requireTrail(trailFile(dir));
-  const trail = openSqliteReader(trailFile(dir));
+  const trail = await openTrailReader(settings);
   try {
     await work(trail);
   } finally {
@@ -62,27 +55,39 @@ function requireTrail(path: string): void {
   if (!existsSync(path)) throw new ConfigError(`There is no audit trail at ${path}; --state-dir names another place.`);
 }
 
-function moment(flag: string, text: string | undefined): string | undefined {
-  if (text === undefined) return undefined;
-  const time = parseTime(text);
-  if (!time) throw new ConfigError(`${flag}: "${text}" is neither an ISO time nor a duration such as 1h or 7d.`);
+function moment(flag: string, given: unknown): string | undefined {
+  if (given === undefined) return undefined;
+  const time = parseTime(String(given));
+  if (!time) throw new ConfigError(`${flag}: "${given}" is neither an ISO time nor a duration such as 1h or 7d.`);
   return time;
 }
 
+/** A narrow terminal gets the columns that matter and short ones; what is no terminal is not cut to its width. */
+const NARROW = 110;
+
 function show(row: TrailRow, json: boolean): string {
   if (json) return JSON.stringify(row);
+  const width = process.stdout.columns ?? 200;
+  const cell = (value: unknown, size: number) => cut(safe(value), size).padEnd(size);
   const good = row.result === "success" || row.result === "pending";
-  const took = row.duration_ms === null || row.duration_ms === undefined ? "" : `${row.duration_ms} ms`;
-  return [
-    String(row.seq).padStart(5),
-    safe(row.timestamp),
-    safe(row.event).padEnd(8),
-    safe(row.user).padEnd(12),
-    safe(row.operation).padEnd(22),
-    safe(row.resource_id).padEnd(20),
-    paint(good ? "green" : "yellow", safe(row.result).padEnd(12)),
-    took,
-  ]
-    .join("  ")
-    .trimEnd();
+  // Of today's format: always UTC, to the millisecond.
+  const time = safe(row.timestamp).replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d).*$/, width < NARROW ? "$2" : "$1 $2");
+  const took = row.duration_ms === null || row.duration_ms === undefined ? "" : `${Math.round(row.duration_ms)} ms`;
+  const spare = Math.max(0, width - NARROW);
+  const cells =
+    width < NARROW
+      ? [time, cell(row.user, 8), cell(row.operation, 20), cell(row.resource_id, Math.max(8, width - 66))]
+      : [
+          String(row.seq).padStart(6),
+          time,
+          cell(row.event, 8),
+          cell(row.user, 12),
+          cell(row.operation, 20 + Math.min(10, spare)),
+          cell(row.resource_id, 20 + Math.max(0, Math.min(30, spare - 10))),
+        ];
+  return [...cells, paint(good ? "green" : "yellow", cell(row.result, 12)), took].join("  ").trimEnd();
+}
+
+function cut(text: string, size: number): string {
+  return text.length <= size ? text : `${text.slice(0, size - 1)}…`;
 }

@@ -136,11 +136,15 @@ command("query", "Search the trail", TRAIL, audit)
   .option("--result <result>", "success, or an error kind such as denied")
   .option("--call-id <id>", "every row of one call")
   .option("--event <event>", "intent, outcome, question, auth_failure or server")
+  .option("--writer <chain>", "rows of one chain")
   .option("--limit <rows>", "at most", positive, 100)
   .option("--json", "one JSON object a line")
-  .action(async ({ json, stateDir, ...filters }: Record<string, unknown>) => {
-    const settings = await settingsOf({ stateDir });
+  .action(async ({ json, ...given }: Record<string, unknown>) => {
+    // The flags are the settings of the trail's place and the filters, in one heap.
+    const { since, until, user, operation, resource, result, callId, event, writer, limit, ...flags } = given;
+    const settings = await settingsOf(flags);
     const { queryAudit } = await import("./audit.ts");
+    const filters = { since, until, user, operation, resource, result, call_id: callId, event, writer, limit };
     await queryAudit(settings, filters, json === true);
   });
 command("verify", "Prove that nobody edited the trail, and say which rows were if somebody did", TRAIL, audit)

@@ -54,3 +54,11 @@ export async function openTrailSource(settings: Settings): Promise<TrailSource> 
     throw error;
   }
 }
+
+/** Opens the trail to look at it: without keys, and without anything but the database. Throws a `ConfigError`. */
+export async function openTrailReader(settings: Settings): Promise<AuditReader> {
+  const setup = new TrailSetup(settings, process.env);
+  if (!setup.inPostgres && !existsSync(setup.file))
+    throw new ConfigError(`There is no audit trail at ${setup.file}; --state-dir names another place.`);
+  return setup.openReader();
+}

@@ -51,3 +51,20 @@ export interface AuditTrail {
   /** Commits, or failing that spools; never rejects. */
   record(event: AuditEvent): Promise<Recorded>;
 }
+
+/** An intent whose outcome is not on record. It is read from a database that anybody may have edited. */
+export interface OpenIntent {
+  /** What the row of the outcome has to repeat; `result` is `pending` still. */
+  event: AuditEvent;
+  /** The process that wrote it, `<host>/<pid>/<8 hex>`; `undefined` when the row does not say. */
+  instance: string | undefined;
+}
+
+/** The trail, to whoever finishes what crashed processes began. Methods reject while the store cannot be read. */
+export interface OpenIntents {
+  /** Intents written since then (ISO 8601) that have no outcome, oldest first. Cheap when there are none. */
+  find(since: string): Promise<OpenIntent[]>;
+  /** Takes or renews the right to finish them; false while another process has it. */
+  lease(ttlMs: number): Promise<boolean>;
+  release(): Promise<void>;
+}

@@ -11,7 +11,7 @@ const PLAIN = /^[\x20-\x7E\t\n]*$/;
  * off in the middle, it would no longer look like a secret to what replaces secrets.
  */
 const HALF_A_SECRET =
-  /(?::\/\/[^\s/?#@"'<>]*|(?<![A-Za-z0-9])(?:AKIA|ASIA|AIza|eyJ|gh[pousr]_|github_pat_|glpat-|mcpaws_|npm_|[rs]k_|sk-|whsec_|xapp-|xox[a-z]-)[\w.-]*)$/;
+  /(?::\/\/[^\s/?#@"'<>]*|(?<![A-Za-z0-9])(?:AKIA|ASIA|AIza|eyJ|gh[pousr]_|github_pat_|glpat-|mcpaws_|npm_|pypi-|GOCSPX-|ya29\.|hf_|[rs]k_|sk-|whsec_|xapp-|xox[a-z]-)[\w.-]*)$/;
 /** What is a secret by the word before it, as long as its end is there: a bearer token, a value in quotes. */
 const HALF_A_VALUE =
   /(?:bearer(?:[ \t+]{1,8}|%20)[\w.~+/=-]*|(?:pass(?:word|wd|phrase)|pwd|secret|token|key|connection_?string|credential)s?\\{0,3}["']?[ \t]{0,8}(?:=>|[:=])?[ \t]{0,8}(?:\\{0,3}"[^"\n]*|\\{0,3}'[^'\n]*))$/i;

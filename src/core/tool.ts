@@ -1,11 +1,13 @@
 import type * as z from "zod";
 import type { Resource, ResourceRef } from "./call.ts";
+import type { TrailSearch } from "./trail-search.ts";
 
 /**
- * What a tool may do. `destructive`: interrupts service or loses something. `deploy`: can make new code run under an
+ * What a tool may do. `audit`: reads what others did, which is a permission of its own. `destructive`: interrupts service or loses something. `deploy`: can make new code run under an
  * existing role. Annotations, policy groups, audit severity and confirmation are all derived from it.
  */
-export type Effect = "read" | ChangeEffect;
+export type Effect = ReadEffect | ChangeEffect;
+export type ReadEffect = "read" | "audit";
 export type ChangeEffect = "write" | "destructive" | "deploy";
 
 export interface IamAction {
@@ -70,6 +72,8 @@ export interface ReadContext {
    * hold one, because half a secret no longer looks like one.
    */
   mask: (text: string) => string;
+  /** The audit trail, for tools whose effect is `audit`. */
+  trail: TrailSearch;
   signal: AbortSignal;
   progress: Progress;
 }
@@ -101,7 +105,7 @@ interface ToolBase<I extends z.ZodObject, O extends z.ZodObject> {
 
 export interface ReadTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodObject = z.ZodObject>
   extends ToolBase<I, O> {
-  effect: "read";
+  effect: ReadEffect;
   /** What the call is about, from its arguments alone (reads are not looked up); one entry a region. */
   subject: (input: z.output<I>, regionOf: RegionOf) => ResourceRef | readonly ResourceRef[];
   handler: (input: z.output<I>, context: ReadContext) => Promise<z.input<O>>;
@@ -131,6 +135,11 @@ export interface WriteTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodO
    * authorisation and before anybody is asked.
    */
   precheck?: (input: z.output<I>, resource: Resource<D>, site: Site) => z.input<O> | undefined;
+  /**
+   * Whether the resource as it is now (`undefined`: there is none) proves that a call with these arguments took effect.
+   * Asked about calls whose end nobody saw; absent where no state can prove it.
+   */
+  isDone?: (input: z.output<I>, resource: Resource<D> | undefined) => boolean;
   handler: (input: z.output<I>, context: WriteContext<D>) => Promise<z.input<O>>;
 }
 
@@ -167,9 +176,18 @@ export interface ListedTool {
   protocol: object;
 }
 
+/** Whether a tool changes nothing, whatever its arguments. */
+export function isRead(tool: Tool): tool is Extract<Tool, { effect: ReadEffect }> {
+  return readsOnly(tool.effect);
+}
+
+export function readsOnly(effect: Effect): effect is ReadEffect {
+  return effect === "read" || effect === "audit";
+}
+
 /** Everything a call of this tool may turn out to be. */
 export function effectsOf(tool: Tool): readonly [Effect, ...Effect[]] {
-  return tool.effect === "read" ? ["read"] : [tool.effect, ...(tool.raised?.to ?? [])];
+  return isRead(tool) ? [tool.effect] : [tool.effect, ...(tool.raised?.to ?? [])];
 }
 
 /** The name policy knows a tool's graver form by: `ecs_update_service:deploy`. */

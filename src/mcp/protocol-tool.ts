@@ -1,6 +1,6 @@
 import type { Tool as ProtocolTool } from "@modelcontextprotocol/server";
 import * as z from "zod";
-import { effectsOf, type Tool } from "../core/tool.ts";
+import { effectsOf, isRead, type Tool } from "../core/tool.ts";
 
 /** What a client and its model read of a tool. Every hint is derived from the effect, so that they cannot contradict. */
 export function toProtocolTool(tool: Tool): ProtocolTool {
@@ -11,7 +11,7 @@ export function toProtocolTool(tool: Tool): ProtocolTool {
     inputSchema: schemaOf(tool.input, "input"),
     outputSchema: schemaOf(tool.output, "output"),
     annotations: {
-      readOnlyHint: tool.effect === "read",
+      readOnlyHint: isRead(tool),
       destructiveHint: effectsOf(tool).some((effect) => effect === "destructive" || effect === "deploy"),
       idempotentHint: tool.idempotent,
       openWorldHint: true,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { effectsOf, isMutation, type Tool } from "../core/tool.ts";
+import { effectsOf, isMutation, isRead, type Tool } from "../core/tool.ts";
 import { manifest } from "../manifest.ts";
 import { toProtocolTool } from "../mcp/protocol-tool.ts";
 import { catalog } from "./catalog.ts";
@@ -13,7 +13,7 @@ const SNAPSHOTS = join(import.meta.dirname, "__snapshots__");
 const UPDATE = process.env.UPDATE_SNAPSHOTS === "1";
 const SNAKE_CASE = /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/;
 /** Verbs a tool may start with, by whether it changes something. */
-const READ_VERBS = ["list", "describe", "get", "query", "filter"];
+const READ_VERBS = ["list", "describe", "get", "query", "filter", "search"];
 const FRAME = ["summary", "items", "returned", "truncated", "next_cursor", "as_of", "regions", "errors"];
 /** Numbers without a unit: counts, and what has no unit. */
 const UNITLESS = [
@@ -84,7 +84,7 @@ function* propertiesOf(schema: JsonSchema, path = ""): Generator<{ key: string; 
 }
 
 /** What there is once for all regions: it is asked in one place. */
-const isGlobal = (tool: Tool) => tool.service === "cost";
+const isGlobal = (tool: Tool) => tool.service === "cost" || tool.service === "audit";
 const isList = (tool: Tool) => /^[a-z0-9]+_list_/.test(tool.name);
 
 test("names are unique, and so are titles and descriptions", () => {
@@ -132,11 +132,11 @@ for (const tool of catalog) {
     const shape = Object.keys(tool.input.shape);
 
     test("is called service_verb_noun, in at most 40 characters", () => {
-      assert.match(tool.name, /^[a-z0-9]+_[a-z]+(_[a-z0-9]+)+$/);
+      assert.match(tool.name, /^[a-z0-9]+_[a-z]+(_[a-z0-9]+)*$/);
       assert.ok(tool.name.length <= 40);
       const [service, verb = ""] = tool.name.split("_");
       assert.equal(service, tool.service);
-      assert.equal(READ_VERBS.includes(verb), tool.effect === "read", `${verb} for a tool that is ${tool.effect}`);
+      assert.equal(READ_VERBS.includes(verb), isRead(tool), `${verb} for a tool that is ${tool.effect}`);
     });
 
     test("has a title and a description of whole sentences under 400 characters", () => {
@@ -189,12 +189,12 @@ for (const tool of catalog) {
     });
 
     test("says how up to date a read is", () => {
-      if (tool.effect === "read") assert.ok(output.required?.includes("as_of"));
+      if (isRead(tool)) assert.ok(output.required?.includes("as_of"));
     });
 
     test("derives its annotations from its effect", () => {
       assert.deepEqual(annotations, {
-        readOnlyHint: tool.effect === "read",
+        readOnlyHint: isRead(tool),
         destructiveHint: effectsOf(tool).some((effect) => effect === "destructive" || effect === "deploy"),
         idempotentHint: tool.idempotent,
         openWorldHint: true,
@@ -202,12 +202,12 @@ for (const tool of catalog) {
     });
 
     test("declares the IAM actions it needs, each by name", () => {
-      assert.ok(tool.iam.length > 0);
+      assert.equal(tool.iam.length > 0, tool.effect !== "audit", "only the trail is read without AWS");
       for (const { action } of tool.iam) assert.match(action, /^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$/);
       const actions = tool.iam.map(({ action }) => action);
       assert.deepEqual([...new Set(actions)], actions);
       const changes = actions.filter(isMutation);
-      assert.equal(changes.length > 0, tool.effect !== "read", `${changes}`);
+      assert.equal(changes.length > 0, !isRead(tool), `${changes}`);
     });
 
     test("can be pointed at a region, if it is about one", () => {
@@ -227,7 +227,7 @@ for (const tool of catalog) {
       });
     }
 
-    if (tool.effect !== "read") {
+    if (!isRead(tool)) {
       test("looks its resource up, says what will happen, and can rehearse", () => {
         assert.equal(typeof tool.lookup, "function");
         assert.equal(typeof tool.consequence, "function");

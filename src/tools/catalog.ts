@@ -1,4 +1,5 @@
 import type { Tool } from "../core/tool.ts";
+import { auditTools } from "./audit/tools.ts";
 import { cloudwatchTools } from "./cloudwatch/tools.ts";
 import { costTools } from "./cost/tools.ts";
 import { ec2Tools } from "./ec2/tools.ts";
@@ -14,4 +15,5 @@ export const catalog: readonly Tool[] = [
   ...cloudwatchTools,
   ...logsTools,
   ...costTools,
+  ...auditTools,
 ];

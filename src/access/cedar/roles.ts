@@ -26,6 +26,10 @@ when { context.confirmed };
 @id("admin-read")
 permit (principal in Role::"admin", action in Action::"read", resource);
 
+// What everybody did is for nobody else to see, unless the site says so.
+@id("admin-audit")
+permit (principal in Role::"admin", action in Action::"audit", resource);
+
 @id("admin-write")
 permit (principal in Role::"admin", action in Action::"write", resource);
 

@@ -1,5 +1,5 @@
 import { ROLES } from "../../core/call.ts";
-import type { Effect } from "../../core/tool.ts";
+import { type Effect, readsOnly } from "../../core/tool.ts";
 
 /** What the policy engine needs to know of a tool. */
 export interface PolicyTool {
@@ -41,13 +41,13 @@ type Facts = {
   via: String,     // how the caller was authenticated
 };
 
-action "read", "write", "destructive", "deploy";
+action "read", "audit", "write", "destructive", "deploy";
 `;
 
 /** The Cedar schema of a tool list, as text: one action per tool, in the group of its effect. */
 export function cedarSchema(tools: readonly PolicyTool[]): string {
   const actions = tools.map(({ name, effect }) => {
-    const resource = effect === "read" ? "Scope" : "Resource";
+    const resource = readsOnly(effect) ? "Scope" : "Resource";
     return `action ${quote(name)} in [${quote(effect)}] appliesTo {
   principal: User,
   resource: ${resource},

@@ -4,6 +4,8 @@ import { openAws } from "../../../test/support/aws-session.ts";
 import { dimensionValues, tagValues } from "../../../test/support/cost-answers.ts";
 import { assertClean, HOSTILE } from "../../../test/support/hostile.ts";
 import { startWorld, type World } from "../../../test/support/world.ts";
+import { searchOf } from "../../audit/search.ts";
+import { emptySqliteReader } from "../../audit/store/sqlite-reader.ts";
 import { listDimensionValues } from "./list-dimension-values.ts";
 import { addDays, today } from "./period.ts";
 
@@ -100,7 +102,15 @@ test("a listing that goes on after midnight is about the days it was begun with"
   const { signal } = new AbortController();
   const session = await aws.clients.session(listDimensionValues.iam, signal);
   const site = { maxScaleFactor: 1, imageRepositories: [] };
-  const context = { aws: session.aws, account: "1", site, mask: (text: string) => text, signal, progress: () => {} };
+  const context = {
+    aws: session.aws,
+    account: "1",
+    site,
+    trail: searchOf(emptySqliteReader),
+    mask: (text: string) => text,
+    signal,
+    progress: () => {},
+  };
   const begun = Date.now();
   mock.timers.enable({ apis: ["Date"], now: begun });
   try {

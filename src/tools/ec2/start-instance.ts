@@ -46,6 +46,7 @@ export const startInstance = defineTool({
           : "A terminated instance cannot come back; launch a new one.",
     });
   },
+  isDone: (_given, resource) => resource?.state === "running" || resource?.state === "pending",
   async handler(given, context) {
     const { EC2Client, StartInstancesCommand } = await sdk();
     const { aws, resource } = context;

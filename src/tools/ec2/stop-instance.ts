@@ -60,6 +60,9 @@ export const stopInstance = defineTool({
     }
     return undefined;
   },
+  // Whether it was hibernated, the state does not say.
+  isDone: (given, resource) =>
+    !given.hibernate && (resource?.state === "stopped" || (resource?.state === "stopping" && !given.force)),
   async handler(given, context) {
     const { EC2Client, StopInstancesCommand } = await sdk();
     const { aws, resource } = context;

@@ -103,6 +103,7 @@ export const deregisterTaskDefinition = defineTool({
         "Point them at another revision with ecs_update_service first; even_if_used lets their tasks go on, but leaves them no way to deploy or go back to it.",
     });
   },
+  isDone: (_given, resource) => resource?.state === "INACTIVE" || resource?.state === "DELETE_IN_PROGRESS",
   async handler(given, { aws, resource }) {
     const { latest, users } = resource.data;
     const notes = [

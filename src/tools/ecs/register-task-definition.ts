@@ -110,6 +110,7 @@ export const registerTaskDefinition = defineTool({
     if (plan.changes.length > 0 || plan.inactive) return undefined;
     return replyOf(resource, plan, plan.base, "It already is so; no revision was registered.");
   },
+  // No `isDone`: a revision that looks as wanted may be anybody's.
   async handler(given, { aws, resource }) {
     const plan = planOf(given, resource);
     if (given.dry_run) return replyOf(resource, plan, plan.base, "Dry run: nothing was registered.");

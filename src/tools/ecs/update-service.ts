@@ -18,7 +18,7 @@ import {
   scalingNote,
   stateOf,
 } from "./service-change.ts";
-import { shortName, TaskDefinitionName } from "./task-definition.ts";
+import { parseTaskDefinition, shortName, TaskDefinitionName } from "./task-definition.ts";
 
 const input = agreeing(
   z.strictObject({
@@ -109,6 +109,13 @@ export const updateService = defineTool({
     }
     refuse(given, plan, resource, site);
     return undefined;
+  },
+  isDone: (given, resource) => {
+    if (resource === undefined || (resource.data.service.status ?? "ACTIVE") !== "ACTIVE") return false;
+    // A family stands for its latest revision, which may be another one by now.
+    const named = given.task_definition === undefined || parseTaskDefinition(given.task_definition)?.revision;
+    const { desired, definition, force } = planOf(given, resource.data);
+    return Boolean(named) && !desired && !definition && !force;
   },
   handler: (given, context) => change(given, context),
 });

@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { type AwsUnderTest, openAws } from "../../../test/support/aws-session.ts";
 import { QUERY_STOPPED, queryResults } from "../../../test/support/logs-answers.ts";
+import { searchOf } from "../../audit/search.ts";
+import { emptySqliteReader } from "../../audit/store/sqlite-reader.ts";
 import { ToolError } from "../../core/errors.ts";
 import type { ReadContext } from "../../core/tool.ts";
 import { getQueryResults } from "./get-query-results.ts";
@@ -27,7 +29,16 @@ async function contextOf(
 ): Promise<{ context: ReadContext; attempts: readonly { operation: string }[] }> {
   const session = await aws.clients.session(queryLogs.iam, signal);
   const site = { maxScaleFactor: 1, imageRepositories: [] };
-  const context = { aws: session.aws, account: "1", site, mask: (text: string) => text, signal, progress: () => {} };
+  const trail = searchOf(() => emptySqliteReader());
+  const context = {
+    aws: session.aws,
+    account: "1",
+    site,
+    trail,
+    mask: (text: string) => text,
+    signal,
+    progress: () => {},
+  };
   return { context, attempts: session.attempts };
 }
 const operations = () => aws.proxy.requests.map(({ operation }) => operation);

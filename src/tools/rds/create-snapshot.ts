@@ -86,6 +86,12 @@ export const createSnapshot = defineTool({
           : "Wait until rds_describe_db_instance says available, then try again.",
     });
   },
+  // Without a name of its own, any snapshot may be another call's.
+  isDone: (given, resource) => {
+    const existing = given.snapshot_id === undefined ? undefined : resource?.data.existing;
+    if (resource === undefined || existing === undefined || otherSource(resource, existing)) return false;
+    return ["creating", "available"].includes(statusOf(existing));
+  },
   async handler(given, context) {
     const { resource } = context;
     const snapshotId = (given.snapshot_id ?? snapshotName(resource.id)).toLowerCase();

@@ -58,6 +58,7 @@ export const deleteSnapshot = defineTool({
     }
     return undefined;
   },
+  isDone: (_given, resource) => resource === undefined || ["deleting", "deleted"].includes(resource.state),
   async handler(given, { aws, resource }) {
     const { snapshot, source } = resource.data;
     const what = `snapshot ${resource.id} of ${snapshot.DBInstanceIdentifier ?? "an unknown database"}`;

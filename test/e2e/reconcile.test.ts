@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { eventually } from "../support/eventually.ts";
+import { rawCall } from "../support/raw-mcp.ts";
+import { changes, launch, openScene, readRows, type Scene } from "../support/scene.ts";
+import { call, connectHttp, startHttpServer, temporaryHome } from "../support/server.ts";
+
+// A server killed between intent and outcome: the next one finds the call and says what became of it.
+
+let scene: Scene;
+let ids: string[];
+const home = temporaryHome();
+const args = ["--confirm", "never"];
+
+before(async () => {
+  scene = await openScene({ home, args });
+  ids = (await launch(scene.proxy.url, { stopped: 3 })).stopped;
+});
+after(() => scene?.close());
+
+const rowsOf = async (id: string) => (await readRows(home)).filter((row) => row.resource_id === id);
+
+/** A start whose answer never comes, and the death of its server. `reaches`: whether AWS gets to act on it. */
+async function killInside(instance_id: string, reaches: boolean): Promise<void> {
+  const key = scene.keys.admin;
+  const server = await startHttpServer({ home, args, endpoint: scene.proxy.url });
+  const held = scene.proxy.ruleFirst({ operation: "StartInstances", fault: { kind: "hang" } });
+  rawCall(server.url, { tool: "ec2_start_instance", args: { instance_id }, key }).catch(() => {});
+  await eventually(() => changes(scene.proxy, instance_id).length > 0);
+  await server.kill();
+  held.remove();
+  if (reaches) {
+    // What the request would have done, had AWS taken it: the proxy holds it back.
+    const { StartInstancesCommand, EC2Client } = await import("@aws-sdk/client-ec2");
+    const { awsClientConfig } = await import("../support/client.ts");
+    const ec2 = new EC2Client(awsClientConfig(scene.proxy.url, "us-east-1"));
+    await ec2.send(new StartInstancesCommand({ InstanceIds: [instance_id] }));
+    ec2.destroy();
+  }
+  assert.deepEqual(
+    (await rowsOf(instance_id)).map(({ event }) => event),
+    ["intent"],
+  );
+}
+
+for (const { reaches, result, reconciled } of [
+  { reaches: true, result: "success", reconciled: "confirmed" },
+  { reaches: false, result: "unknown_outcome", reconciled: "unknown" },
+]) {
+  test(`killed inside a change that AWS ${reaches ? "carried out" : "never saw"}: ${reconciled}, once`, async () => {
+    const id = ids.pop() ?? "";
+    await killInside(id, reaches);
+    const sent = changes(scene.proxy, id).length;
+    const next = await startHttpServer({ home, args, endpoint: scene.proxy.url });
+    await eventually(async () => (await rowsOf(id)).length > 1);
+    await next.stop();
+    const [intent, outcome, ...rest] = await rowsOf(id);
+    assert.deepEqual(rest, []);
+    assert.deepEqual([outcome?.event, outcome?.result, outcome?.call_id], ["outcome", result, intent?.call_id]);
+    const detail = outcome?.body?.detail as Record<string, Record<string, unknown>>;
+    assert.equal(detail.reconciled, reconciled);
+    assert.equal(detail.now?.state, reaches ? "running" : "stopped");
+    assert.equal(detail.intent?.instance, intent?.body?.instance);
+    assert.notEqual(outcome?.body?.instance, intent?.body?.instance);
+    assert.equal(changes(scene.proxy, id).length, sent, "it only looks");
+    assert.match(next.stderr(), /a call without an outcome was reconciled/);
+  });
+}
+
+test("a call that another process still runs is left alone", async () => {
+  const [id = ""] = ids;
+  const held = scene.proxy.ruleFirst({ operation: "StartInstances", fault: { kind: "hang" } });
+  const running = rawCall(scene.server.url, {
+    tool: "ec2_start_instance",
+    args: { instance_id: id },
+    key: scene.keys.admin,
+  });
+  running.catch(() => {});
+  await eventually(() => changes(scene.proxy, id).length > 0);
+  const other = await startHttpServer({ home, args, endpoint: scene.proxy.url });
+  // A second orphan, of a process that is gone, shows that the other one has looked.
+  const client = await connectHttp(other.url, { era: "modern", key: scene.keys.admin });
+  await call(client, "ec2_describe_instance", { instance_id: id });
+  await client.close();
+  assert.deepEqual(
+    (await rowsOf(id)).filter(({ operation }) => operation === "ec2_start_instance").map(({ event }) => event),
+    ["intent"],
+  );
+  await other.stop();
+  held.remove();
+});
