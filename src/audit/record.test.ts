@@ -157,3 +157,16 @@ test("bytes that are no JSON object have no fields", () => {
   assert.equal(recordId(undefined), undefined);
   assert.equal(recordId({ id: 1 }), undefined);
 });
+
+test("columns can be stored by every database, whatever the body holds", () => {
+  const text = fc.string({ unit: fc.constantFrom("a", "é", "\u0000", "\ud800", "\udc00", "\ufffd", "😀") });
+  fc.assert(
+    fc.property(text, text, (user, timestamp) => {
+      const projected = project({ user, timestamp });
+      for (const value of [projected.user, projected.timestamp, recordId({ id: user })]) {
+        assert.ok(value?.isWellFormed() && !value.includes("\u0000"));
+      }
+      assert.equal(projected.user, user.replaceAll("\u0000", "\ufffd").toWellFormed());
+    }),
+  );
+});

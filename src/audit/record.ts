@@ -114,14 +114,14 @@ export function parseBody(body: Uint8Array): Record<string, unknown> | undefined
 /** The id that makes a row storable only once, or `undefined` when the body has none. */
 export function recordId(fields: Record<string, unknown> | undefined): string | undefined {
   const id = fields?.id;
-  return typeof id === "string" ? id : undefined;
+  return typeof id === "string" ? storable(id) : undefined;
 }
 
 /** Computes the columns from a body; used when a row is written and again when it is verified. Never throws. */
 export function project(fields: Record<string, unknown> | undefined): Projection {
   const text = (name: string): string | null => {
     const value = fields?.[name];
-    return typeof value === "string" ? value : null;
+    return typeof value === "string" ? storable(value) : null;
   };
   const duration = fields?.duration_ms;
   return {
@@ -137,6 +137,11 @@ export function project(fields: Record<string, unknown> | undefined): Projection
     result: text("result"),
     duration_ms: typeof duration === "number" ? duration : null,
   };
+}
+
+/** PostgreSQL's text holds no NUL, and no database a lone surrogate; the body keeps what was there. */
+function storable(text: string): string {
+  return text.replaceAll("\u0000", "\ufffd").toWellFormed();
 }
 
 function utc(timestamp: string | null): string | null {

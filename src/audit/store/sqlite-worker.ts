@@ -1,4 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
+import type { Checkpoint } from "../checkpoint.ts";
 import { SqliteWriter, type WriterOptions } from "./sqlite-writer.ts";
 
 /** What the main thread hands over when it starts this thread. */
@@ -10,10 +11,13 @@ export interface WorkerOptions extends WriterOptions {
 /** `append`: bodies back to back in `data`, each `lengths[i]` bytes. `close`: the last request; `sign` the head first. */
 export type WorkerRequest =
   | { type: "append"; data: Uint8Array; lengths: readonly number[] }
+  | { type: "checkpoint" }
   | { type: "close"; sign: boolean };
 
 /** One `result` for each request, in order; `warning` whenever a checkpoint could not be written. */
-export type WorkerReply = { type: "result"; error?: string } | { type: "warning"; message: string };
+export type WorkerReply =
+  | { type: "result"; error?: string; checkpoint?: Checkpoint | undefined }
+  | { type: "warning"; message: string };
 
 if (parentPort !== null) serve(parentPort, workerData as WorkerOptions);
 
@@ -38,6 +42,14 @@ function serve(port: NonNullable<typeof parentPort>, options: WorkerOptions): vo
       writer.close();
       reply({ type: "result" });
       port.close();
+      return;
+    }
+    if (request.type === "checkpoint") {
+      try {
+        reply({ type: "result", checkpoint: writer.checkpoint() });
+      } catch (error) {
+        reply({ type: "result", error: describe(error) });
+      }
       return;
     }
     try {

@@ -92,8 +92,8 @@ export class SqliteWriter {
     this.#known = head;
   }
 
-  /** Signs the head if no checkpoint covers it yet, then brings the head file up to date. */
-  checkpoint(): void {
+  /** Signs the head if no checkpoint covers it yet, then brings the head file up to date; returns the last checkpoint. */
+  checkpoint(): Checkpoint | undefined {
     this.#transaction((connection) => {
       const head = this.#head(connection);
       const last = latest(connection);
@@ -127,11 +127,12 @@ export class SqliteWriter {
     });
     // A second transaction: the head file must never name a checkpoint that a crash could still undo, and the lock
     // keeps a slower process from replacing a newer head.
-    this.#transaction((connection) => {
+    return this.#transaction((connection) => {
       const last = latest(connection);
       const written = readHeadFile(this.#options.headFile);
       const current = written !== undefined && written !== "unreadable" && written.number === last?.number;
       if (last !== undefined && !current) writeHeadFile(this.#options.headFile, last);
+      return last;
     });
   }
 

@@ -1,0 +1,264 @@
+import type { Client } from "pg";
+import { sameMac } from "../chain.ts";
+import type { Checkpoint } from "../checkpoint.ts";
+import { parseBody, recordId } from "../record.ts";
+import type { Batch, Chain, ChainKeys } from "./postgres-chain.ts";
+import { headOf, holdsRows, insertCheckpoint, insertRows, run } from "./postgres-sql.ts";
+import { startChain } from "./postgres-start.ts";
+import { type ChainHead, StoreError } from "./store.ts";
+
+export interface WriterOptions {
+  keys: ChainKeys;
+  timeoutMs: number;
+  /** Told when a chain is given up, and why. */
+  alarm: (message: string) => void;
+}
+
+interface Pending {
+  bodies: readonly Uint8Array[];
+  replay: boolean;
+  /** As last sent; absent while it was never sent, or not in the present chain. */
+  sent: Batch | undefined;
+}
+
+const MIGRATE = "run `mcp-aws-server audit migrate` with an owner's login";
+const NOT_THERE = new Set(["3F000", "42P01", "42501", "42883"]);
+const NO_PARTITION = "23514";
+const MONTHS_AHEAD = 3;
+const REPLAY_LOCK = 618_470_005;
+/** Attempts to get the chain's lock before the chain is left to whoever has it. */
+const LOCK_ATTEMPTS = 6;
+
+/**
+ * Writes one chain after the other over whatever connection it is given. Not to be called twice at once. What was sent
+ * and not answered is kept and settled by `adopt`, on the next connection, before anything else.
+ */
+export class PostgresWriter {
+  readonly #options: WriterOptions;
+  chain: Chain | undefined;
+  #pending: Pending | undefined;
+  #missing: ChainHead[] = [];
+  #clock = { database: 0, local: 0 };
+  #session: { pid: unknown; started: unknown } | undefined;
+  #lockFailures = 0;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+  }
+
+  /** Makes a fresh connection the one that writes. Rejects with a `StoreError` when the database is not fit. */
+  async adopt(client: Client): Promise<void> {
+    await this.#inspect(client);
+    if (this.chain !== undefined) await this.#continue(client, this.chain);
+    if (this.chain === undefined) await this.#start(client);
+    const pending = this.#pending;
+    if (pending !== undefined) await this.#write(client, pending);
+  }
+
+  /** Commits all bodies or none. After an ambiguous end they are kept: see `unsettled`. */
+  async append(client: Client, bodies: readonly Uint8Array[], replay: boolean): Promise<void> {
+    const pending: Pending = { bodies, replay, sent: undefined };
+    this.#pending = pending;
+    await this.#write(client, pending);
+  }
+
+  /** Whether rows were sent of which nobody knows whether they are stored. */
+  get unsettled(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  async checkpoint(client: Client): Promise<Checkpoint | undefined> {
+    const chain = this.chain;
+    const next = chain?.nextCheckpoint();
+    if (chain === undefined || next === undefined) return chain?.signed;
+    await insertCheckpoint(client, this.#options.timeoutMs, next);
+    chain.confirm(next);
+    return next;
+  }
+
+  ensurePartitions(client: Client): Promise<unknown> {
+    return this.#run(client, "SELECT audit.ensure_partitions($1)", [MONTHS_AHEAD]);
+  }
+
+  async #write(client: Client, pending: Pending): Promise<void> {
+    try {
+      for (let tries = 1; !(await this.#attempt(client, pending)); tries += 1) {
+        if (tries === 3) throw new StoreError("other processes write the chains that this one begins");
+        await this.#start(client);
+      }
+      this.#pending = undefined;
+    } catch (error) {
+      // What surely failed is forgotten: the chain goes on from before it.
+      if (isDefinite(error)) this.#pending = undefined;
+      throw error;
+    }
+  }
+
+  /** False when the chain turned out to be somebody else's, and was given up. */
+  async #attempt(client: Client, pending: Pending): Promise<boolean> {
+    const { chain } = this;
+    if (chain === undefined) return false;
+    if (pending.replay) return this.#replay(client, chain, pending);
+    pending.sent ??= chain.prepare(pending.bodies, this.#now());
+    return this.#send(client, chain, pending.sent);
+  }
+
+  /** Rows out of the spool may be stored already: by this process, an earlier one, or another that drains with it. */
+  async #replay(client: Client, chain: Chain, pending: Pending): Promise<boolean> {
+    const { timeoutMs } = this.#options;
+    await this.#run(client, "BEGIN");
+    let own = true;
+    try {
+      await this.#run(client, "SELECT pg_advisory_xact_lock($1)", [REPLAY_LOCK]);
+      const ids = pending.bodies.map((body) => recordId(parseBody(body)));
+      const { rows } = await this.#run(client, "SELECT id FROM audit.trail WHERE id = ANY($1::text[])", [ids]);
+      const stored = new Set<unknown>(rows.map(({ id }) => id));
+      const fresh = pending.bodies.filter((_, i) => {
+        const id = ids[i];
+        const isNew = id === undefined || !stored.has(id);
+        stored.add(id);
+        return isNew;
+      });
+      const batch = chain.prepare(fresh, this.#now());
+      pending.sent = batch;
+      if (fresh.length > 0) own = (await insertRows(client, timeoutMs, batch)) === fresh.length;
+      await this.#run(client, own ? "COMMIT" : "ROLLBACK");
+      if (own) chain.advance(batch);
+    } catch (error) {
+      if (isDefinite(error)) await this.#run(client, "ROLLBACK");
+      throw error;
+    }
+    if (!own) this.#abandon(chain, "another process writes it, as a copy of this machine would");
+    return own;
+  }
+
+  async #send(client: Client, chain: Chain, batch: Batch): Promise<boolean> {
+    const { timeoutMs } = this.#options;
+    let inserted: number;
+    try {
+      inserted = await insertRows(client, timeoutMs, batch);
+    } catch (error) {
+      if (codeOf(error) !== NO_PARTITION) throw error;
+      await this.ensurePartitions(client);
+      inserted = await insertRows(client, timeoutMs, batch);
+    }
+    if (inserted !== batch.bodies.length && !(await holdsRows(client, timeoutMs, batch))) {
+      this.#abandon(chain, "another process writes it, as a copy of this machine would");
+      return false;
+    }
+    chain.advance(batch);
+    return true;
+  }
+
+  async #inspect(client: Client): Promise<void> {
+    try {
+      const { rows } = await this.#run(
+        client,
+        `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS readonly,
+                extract(epoch FROM clock_timestamp()) * 1000 AS now, pg_backend_pid() AS pid,
+                (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS started`,
+      );
+      const { readonly, now, pid, started } = rows[0] ?? {};
+      if (readonly) throw new StoreError("the database is read-only: a standby, not the primary");
+      this.#clock = { database: Number(now), local: performance.now() };
+      // Our own last session may linger where the network lost it, and with it what it was doing.
+      if (this.#session !== undefined) {
+        await this.#run(
+          client,
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2",
+          [this.#session.pid, this.#session.started],
+        );
+      }
+      this.#session = { pid, started };
+      await this.#run(client, "SELECT FROM audit.migrations LIMIT 1");
+      await this.ensurePartitions(client);
+      const claimed = await this.#run(client, "SELECT audit.claim_key($1) AS key", [this.#options.keys.keyId]);
+      const key = claimed.rows[0]?.key;
+      if (key !== this.#options.keys.keyId) {
+        throw new StoreError(
+          `the trail was begun with key ${String(key)}, this server has ${this.#options.keys.keyId}: all servers need the same keys`,
+        );
+      }
+    } catch (error) {
+      if (!NOT_THERE.has(String(codeOf(error)))) throw error;
+      throw new StoreError(`the database has no audit schema for this login: ${MIGRATE}`, { cause: error });
+    }
+  }
+
+  /** Holds the chain against what the database has of it, once no other session can be writing it. */
+  async #continue(client: Client, chain: Chain): Promise<void> {
+    const { timeoutMs } = this.#options;
+    if (!(await this.#lock(client, chain))) {
+      this.#lockFailures += 1;
+      if (this.#lockFailures < LOCK_ATTEMPTS) throw new StoreError("another session still holds this server's chain");
+      this.#abandon(chain, "another session holds it and does not end");
+      return;
+    }
+    this.#lockFailures = 0;
+    const head = await headOf(client, timeoutMs, chain.writer);
+    const sent = this.#pending?.sent;
+    if (is(head, chain.state)) return;
+    if (sent !== undefined && is(head, sent.after)) {
+      chain.advance(sent);
+      this.#pending = undefined;
+      return;
+    }
+    const lost = head === undefined || head.seq <= chain.state.seq;
+    if (lost) this.#missing.push({ writer: chain.writer, seq: chain.state.seq, mac: chain.state.mac });
+    this.#abandon(
+      chain,
+      lost
+        ? `row ${chain.state.seq}, which the database had confirmed, is gone: an older copy was put in its place`
+        : "another process writes it, as a copy of this machine would",
+    );
+  }
+
+  async #start(client: Client): Promise<void> {
+    const { keys, timeoutMs } = this.#options;
+    const chain = await startChain(client, keys, { now: this.#now(), timeoutMs, missing: this.#missing });
+    // Nobody else knows the name yet.
+    await this.#lock(client, chain);
+    this.#missing = [];
+    this.chain = chain;
+  }
+
+  async #lock(client: Client, { writer }: Chain): Promise<boolean> {
+    const deadline = performance.now() + Math.min(2_000, this.#options.timeoutMs);
+    for (;;) {
+      const { rows } = await this.#run(client, "SELECT pg_try_advisory_lock(hashtextextended($1, 0)) AS got", [writer]);
+      if (rows[0]?.got === true) return true;
+      if (performance.now() > deadline) return false;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  #abandon(chain: Chain, why: string): void {
+    this.chain = undefined;
+    if (this.#pending !== undefined) this.#pending.sent = undefined;
+    this.#options.alarm(`chain ${chain.writer} is given up at row ${chain.state.seq}, a new one begins: ${why}`);
+  }
+
+  #run(client: Client, sql: string, values?: unknown[]) {
+    return run(client, this.#options.timeoutMs, sql, values);
+  }
+
+  /** The database's clock, carried on by one that nobody sets. */
+  #now(): number {
+    return Math.round(this.#clock.database + performance.now() - this.#clock.local);
+  }
+}
+
+function is(head: ChainHead | undefined, state: { seq: number; mac: Uint8Array }): boolean {
+  return head !== undefined && head.seq === state.seq && sameMac(head.mac, state.mac);
+}
+
+/** Whether an error says that nothing was stored. Anything that ended the session leaves that open. */
+export function isDefinite(error: unknown): boolean {
+  if (error instanceof StoreError) return true;
+  const severity = error instanceof Error && "severity" in error ? error.severity : undefined;
+  return severity === "ERROR" && !/^(08|57|40003)/.test(String(codeOf(error)));
+}
+
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error ? String(error.code) : undefined;
+}
