@@ -4,17 +4,21 @@ import { setTimeout as sleep, setImmediate as yieldToOthers } from "node:timers/
 import { ownResources } from "./access/own-resources.ts";
 import { createPolicyEngine, explainDecision, type SitePolicies } from "./access/policy.ts";
 import { mayReach } from "./access/reach.ts";
+import { openIntentsOf } from "./audit/open-intents.ts";
+import { searchOf } from "./audit/search.ts";
 import { AwsClients } from "./aws/clients.ts";
 import { AwsIdentity } from "./aws/identity.ts";
 import { createCallHandler } from "./call/handle-call.ts";
 import { Limits } from "./call/limits.ts";
 import type { Policy } from "./call/parts.ts";
+import { createReconciler } from "./call/reconcile.ts";
 import { ConfigError, configured, type Settings } from "./config.ts";
 import type { AuditEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
+import { thisInstance } from "./core/instance.ts";
 import type { Log } from "./core/log.ts";
 import { once } from "./core/once.ts";
-import { raisedAction } from "./core/tool.ts";
+import { type IamAction, raisedAction } from "./core/tool.ts";
 import { manifest } from "./manifest.ts";
 import { createPrompts } from "./mcp/prompts.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
@@ -64,6 +68,9 @@ export function serverEvent(event: ServerEvent): AuditEvent {
 /** When what the first call needs is loaded, after the first client has come. */
 const WARM_UP_MS = 300;
 
+/** How far back calls without an end are looked for at the start. */
+const LOOK_BACK_MS = 30 * 86_400_000;
+
 /** How long cancelled calls get to write their outcome. */
 const RECORDING_MS = 5_000;
 
@@ -112,6 +119,13 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
   const limits = new Limits({ maxCalls: settings.max_calls, maxWaits: settings.max_waits });
   const shutdown = new AbortController();
   let closing = false;
+  const openReader = () => setup.openReader();
+  const search = searchOf(openReader);
+  const site = { maxScaleFactor: settings.max_scale_factor, imageRepositories: settings.image_repositories };
+  const aws = {
+    account: () => identity.account(),
+    session: (actions: readonly IamAction[], signal: AbortSignal) => clients.session(actions, signal),
+  };
 
   /** Loaded for the first call, as policy is. */
   const callHandler = once(async () => {
@@ -122,20 +136,49 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
       limits,
       log,
       audit: trail,
+      trail: search,
       redact: trail.redact,
       isOwn,
       shutdown: shutdown.signal,
       options: {
         confirm: settings.confirm,
         deadlineS: settings.deadline_s,
-        site: { maxScaleFactor: settings.max_scale_factor, imageRepositories: settings.image_repositories },
+        site,
       },
-      aws: {
-        account: () => identity.account(),
-        session: (actions, signal) => clients.session(actions, signal),
-      },
+      aws,
     });
   });
+
+  const intents = openIntentsOf({
+    openReader,
+    state: {
+      lease: async (name, ttlMs) => (await service.state()).lease(name, ttlMs),
+      release: async (name) => (await service.state()).release(name),
+    },
+  });
+  /** Ends the calls that a process began and did not live to end. */
+  const reconcile = once(async () => {
+    const { catalog } = await import("./tools/catalog.ts");
+    createReconciler({
+      catalog,
+      intents,
+      aws,
+      audit: trail,
+      trail: search,
+      redact: trail.redact,
+      log,
+      shutdown: shutdown.signal,
+      options: { deadlineS: settings.deadline_s, site },
+      here: thisInstance(),
+      settled: () => trail.health().ok,
+    }).start();
+  });
+  /** At the start a look is enough: loading the tools for nothing would slow the first client down. */
+  const reconcileIfDue = async () => {
+    const since = new Date(Date.now() - LOOK_BACK_MS).toISOString();
+    const open = await intents.find(since).catch(() => []);
+    if (open.length > 0) await reconcile();
+  };
 
   const createServer = createServerFactory({
     version,
@@ -150,8 +193,11 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
   /** Once the first client has had time to get its list of tools: a server nobody talks to stays small. */
   const warmUp = once(async () => {
     await sleep(WARM_UP_MS, undefined, { ref: false });
-    await Promise.all([policy(), callHandler()]);
+    await Promise.all([policy(), callHandler(), reconcile()]);
   });
+
+  const complain = (error: unknown) =>
+    log.error({ err: String(error) }, "what the first call needs could not be loaded");
 
   const app: App = {
     log,
@@ -171,12 +217,11 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
         node: process.version,
       };
       app.recordServerEvent({ event: "server", operation: "start", result: "success", detail });
+      void sleep(WARM_UP_MS, undefined, { ref: false }).then(reconcileIfDue).catch(complain);
       log.info({ version, transport, role, confirm, policy_files, state_dir: dir }, "started");
     },
     createServer(principal, transport) {
-      warmUp().catch((error: unknown) =>
-        log.error({ err: String(error) }, "what the first call needs could not be loaded"),
-      );
+      warmUp().catch(complain);
       return createServer(principal, transport);
     },
     recordServerEvent: (event) => {

@@ -1,7 +1,6 @@
-import { existsSync } from "node:fs";
 import { followTrail, queryTrail, type TrailRow } from "../audit/read.ts";
 import type { AuditReader } from "../audit/store/store.ts";
-import { ConfigError, type Settings, stateDir } from "../config.ts";
+import { ConfigError, type Settings } from "../config.ts";
 import { parseTime } from "../core/time.ts";
 import { paint, print, safe } from "./table.ts";
 import { openTrailReader } from "./trail-source.ts";
@@ -49,10 +48,6 @@ async function withTrail(settings: Settings, work: (trail: AuditReader) => Promi
   } finally {
     await trail.close();
   }
-}
-
-function requireTrail(path: string): void {
-  if (!existsSync(path)) throw new ConfigError(`There is no audit trail at ${path}; --state-dir names another place.`);
 }
 
 function moment(flag: string, given: unknown): string | undefined {

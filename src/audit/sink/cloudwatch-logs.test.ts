@@ -105,7 +105,7 @@ async function stage(t: TestContext): Promise<Stage> {
       for (const writer of await reader.chains())
         for await (const row of reader.chain(writer)) inStore.add(`${row.seq} ${hex(row.mac)} ${hex(row.body)}`);
       await reader.close();
-      const copy = logCopy(service);
+      const copy = logCopy(service, undefined);
       for (const writer of await copy.chains())
         for await (const row of copy.rows(writer)) {
           assert.ok(row);
@@ -117,7 +117,7 @@ async function stage(t: TestContext): Promise<Stage> {
     async complete() {
       await eventually(async () => {
         const { store: rows, copy } = await self.sets();
-        return rows.size === copy.size && rows.isSubsetOf(copy);
+        return rows.size === copy.size && [...rows].every((row) => copy.has(row));
       });
     },
   };
@@ -224,7 +224,7 @@ test("a stream that was deleted is made again", async (t) => {
   await s.add(2);
   const sink = s.sink();
   await s.complete();
-  const [writer = ""] = await logCopy(s.service).chains();
+  const [writer = ""] = await logCopy(s.service, undefined).chains();
   const logs = new CloudWatchLogsClient(awsClientConfig(aws.proxy.url, "us-east-1"));
   const logGroupName = s.service.name.replace(/.* /, "");
   await logs.send(new DeleteLogStreamCommand({ logGroupName, logStreamName: `rows/${writer}` }));
