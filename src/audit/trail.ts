@@ -43,7 +43,7 @@ export interface TrailOptions extends Omit<TrailParts, "store" | "keys"> {
 }
 
 export interface TrailHealth {
-  /** The store took the last row it was given, and nothing is waiting in the spool. */
+  /** The store took the last row it was given, and nothing waits in the spool, of other processes neither. */
   ok: boolean;
   /** Rows of this process in the spool. */
   spooled: number;
@@ -175,7 +175,7 @@ class StoredTrail implements Trail {
   health(): TrailHealth {
     const spooled = this.#spool.rows;
     return {
-      ok: this.#lastError === undefined && spooled === 0,
+      ok: this.#lastError === undefined && spooled === 0 && !this.#drainDue && this.#draining === undefined,
       spooled,
       lost: this.#lost,
       rows_written: this.#written,
