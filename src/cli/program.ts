@@ -154,6 +154,21 @@ command("verify", "Prove that nobody edited the trail; exits with 1 if somebody 
     const { verifyAudit } = await import("./audit.ts");
     process.exitCode = await verifyAudit(settings, json === true);
   });
+command(
+  "migrate",
+  "Make or update the trail's tables and logins in PostgreSQL; the audit_database settings must name the owner",
+  TRAIL,
+  audit,
+)
+  .option("--server-user <name>", "login for the servers (password: MCP_AWS_AUDIT_SERVER_PASSWORD)")
+  .option("--reader-user <name>", "login that may only read (MCP_AWS_AUDIT_READER_PASSWORD)")
+  .option("--retention-user <name>", "login for audit retain (MCP_AWS_AUDIT_RETENTION_PASSWORD)")
+  .action(async ({ serverUser, readerUser, retentionUser, ...flags }: Record<string, unknown>) => {
+    // Passwords of logins are no settings: nothing but this command takes them.
+    const { takePasswords, migrateAudit } = await import("./audit-migrate.ts");
+    const passwords = takePasswords(process.env);
+    await migrateAudit(await settingsOf(flags), { serverUser, readerUser, retentionUser }, passwords);
+  });
 
 /** A command with the options of these settings, and `--config` if it has any. */
 function command(name: string, description: string, settings: SettingName[] = [], parent = program): Command {

@@ -15,12 +15,14 @@ let db: MigratedDatabase;
 before(async () => {
   server = await startPostgres();
 });
-after(() => server?.stop());
 beforeEach(async () => {
   await db?.drop();
   db = await migratedDatabase(server);
 });
-after(() => db?.drop());
+after(async () => {
+  await db?.drop();
+  await server?.stop();
+});
 
 /** Runs SQL that no login may run, as an attacker with the superuser's rights. */
 async function attack(sql: string): Promise<void> {
@@ -219,7 +221,8 @@ test("while the database is down rows are refused at once, and later taken", { t
       (error) => /cannot be written.*ECONNREFUSED/.test(String(error)),
     ),
   );
-  const results = await Promise.allSettled(Array.from({ length: 20_000 }, () => store.append(body("y"))));
+  const row = body("y");
+  const results = await Promise.allSettled(Array.from({ length: 20_000 }, () => store.append(row)));
   assert.ok(results.every(({ status }) => status === "rejected"));
 });
 
