@@ -168,6 +168,21 @@ command("verify", "Prove that nobody edited the trail, and say which rows were i
     const chosen = { json: json === true, copy: copy !== false, since: text(since), writer: text(writer) };
     process.exitCode = await verifyAudit(settings, chosen);
   });
+command(
+  "migrate",
+  "Make or update the trail's tables and logins in PostgreSQL; the audit_database settings must name the owner",
+  TRAIL,
+  audit,
+)
+  .option("--server-user <name>", "login for the servers (password: MCP_AWS_AUDIT_SERVER_PASSWORD)")
+  .option("--reader-user <name>", "login that may only read (MCP_AWS_AUDIT_READER_PASSWORD)")
+  .option("--retention-user <name>", "login for audit retain (MCP_AWS_AUDIT_RETENTION_PASSWORD)")
+  .action(async ({ serverUser, readerUser, retentionUser, ...flags }: Record<string, unknown>) => {
+    // Passwords of logins are no settings: nothing but this command takes them.
+    const { takePasswords, migrateAudit } = await import("./audit-migrate.ts");
+    const passwords = takePasswords(process.env);
+    await migrateAudit(await settingsOf(flags), { serverUser, readerUser, retentionUser }, passwords);
+  });
 
 const auditKeys = audit.command("keys").description("The keys that protect the trail");
 command("generate", "Make a set of keys and print it, for a secret that audit_keys_arn names", [], auditKeys)

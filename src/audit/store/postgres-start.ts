@@ -20,9 +20,22 @@ export async function startChain(
   keys: ChainKeys,
   options: { now: number; timeoutMs: number; missing: readonly ChainHead[] },
 ): Promise<Chain> {
-  const { now, timeoutMs, missing } = options;
+  await run(client, options.timeoutMs, "BEGIN");
+  try {
+    return await write(client, keys, options);
+  } catch (error) {
+    // The connection may go on being used.
+    await run(client, options.timeoutMs, "ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+async function write(
+  client: Client,
+  keys: ChainKeys,
+  { now, timeoutMs, missing }: { now: number; timeoutMs: number; missing: readonly ChainHead[] },
+): Promise<Chain> {
   const chain = new Chain(keys);
-  await run(client, timeoutMs, "BEGIN");
   const heads = [...(await unrecorded(client, keys, timeoutMs)), ...missing];
   const bodies: Buffer[] = [];
   for (let from = 0; from === 0 || from < heads.length; from += HEADS_A_ROW) {

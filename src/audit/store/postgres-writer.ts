@@ -19,6 +19,7 @@ interface Pending {
   replay: boolean;
   /** As last sent; absent while it was never sent, or not in the present chain. */
   sent: Batch | undefined;
+  outcome: PromiseWithResolvers<void>;
 }
 
 const MIGRATE = "run `mcp-aws-server audit migrate` with an owner's login";
@@ -55,25 +56,30 @@ export class PostgresWriter {
     if (pending !== undefined) await this.#write(client, pending);
   }
 
-  /** Commits all bodies or none. After an ambiguous end they are kept: see `unsettled`. */
-  async append(client: Client, bodies: readonly Uint8Array[], replay: boolean): Promise<void> {
-    const pending: Pending = { bodies, replay, sent: undefined };
+  /**
+   * Commits all bodies or none. `attempt` is how the sending ended; where that leaves open what was stored, `outcome`
+   * waits for the next connection.
+   */
+  append(
+    client: Client,
+    bodies: readonly Uint8Array[],
+    replay: boolean,
+  ): { attempt: Promise<void>; outcome: Promise<void> } {
+    const outcome = Promise.withResolvers<void>();
+    outcome.promise.catch(() => undefined);
+    const pending: Pending = { bodies, replay, sent: undefined, outcome };
     this.#pending = pending;
-    await this.#write(client, pending);
-  }
-
-  /** Whether rows were sent of which nobody knows whether they are stored. */
-  get unsettled(): boolean {
-    return this.#pending !== undefined;
+    return { attempt: this.#write(client, pending), outcome: outcome.promise };
   }
 
   async checkpoint(client: Client): Promise<Checkpoint | undefined> {
     const chain = this.chain;
-    const next = chain?.nextCheckpoint();
-    if (chain === undefined || next === undefined) return chain?.signed;
-    await insertCheckpoint(client, this.#options.timeoutMs, next);
-    chain.confirm(next);
-    return next;
+    // One whose outcome was unknown comes first, and may be behind the head.
+    for (let next = chain?.nextCheckpoint(); next !== undefined; next = chain?.nextCheckpoint()) {
+      await insertCheckpoint(client, this.#options.timeoutMs, next);
+      chain?.confirm(next);
+    }
+    return chain?.signed;
   }
 
   ensurePartitions(client: Client): Promise<unknown> {
@@ -86,12 +92,20 @@ export class PostgresWriter {
         if (tries === 3) throw new StoreError("other processes write the chains that this one begins");
         await this.#start(client);
       }
-      this.#pending = undefined;
+      this.#settle(pending);
     } catch (error) {
       // What surely failed is forgotten: the chain goes on from before it.
-      if (isDefinite(error)) this.#pending = undefined;
+      if (isDefinite(error)) {
+        this.#pending = undefined;
+        pending.outcome.reject(error);
+      }
       throw error;
     }
+  }
+
+  #settle(pending: Pending): void {
+    this.#pending = undefined;
+    pending.outcome.resolve();
   }
 
   /** False when the chain turned out to be somebody else's, and was given up. */
@@ -196,11 +210,11 @@ export class PostgresWriter {
     }
     this.#lockFailures = 0;
     const head = await headOf(client, timeoutMs, chain.writer);
-    const sent = this.#pending?.sent;
+    const pending = this.#pending;
     if (is(head, chain.state)) return;
-    if (sent !== undefined && is(head, sent.after)) {
-      chain.advance(sent);
-      this.#pending = undefined;
+    if (pending?.sent !== undefined && is(head, pending.sent.after)) {
+      chain.advance(pending.sent);
+      this.#settle(pending);
       return;
     }
     const lost = head === undefined || head.seq <= chain.state.seq;

@@ -96,20 +96,23 @@ class PostgresStore implements AuditStore {
 
   async #commit(bodies: readonly Uint8Array[], replay: boolean): Promise<void> {
     const client = await this.#connection();
-    await this.#inTurn(() => this.#writer.append(client, bodies, replay)).catch(async (error: unknown) => {
+    let outcome: Promise<void> | undefined;
+    try {
+      await this.#inTurn(() => {
+        const sent = this.#writer.append(client, bodies, replay);
+        outcome = sent.outcome;
+        return sent.attempt;
+      });
+    } catch (error) {
       this.#judge(client, error);
-      if (isDefinite(error) || !this.#writer.unsettled) throw error;
+      if (isDefinite(error)) throw error;
       // The next connection settles it. The callers' own timers end their wait, not this one: nothing may overtake.
-      await this.#settled();
-    });
+      await outcome;
+    }
     this.#checkpointTimer ??= setTimeout(() => {
       this.#checkpointTimer = undefined;
       this.#checkpoint().catch((error: unknown) => this.#options.warn(`checkpoint: ${describe(error)}`));
     }, this.#options.checkpointIntervalMs).unref();
-  }
-
-  async #settled(): Promise<void> {
-    await this.#ready.promise;
   }
 
   async #connection(): Promise<Client> {
@@ -151,12 +154,12 @@ class PostgresStore implements AuditStore {
     let failures = 0;
     while (!this.#stop.signal.aborted) {
       try {
-        const lost = await this.#connect();
+        const why = await this.#connect();
         failures = 0;
-        const why = await lost;
         if (!this.#stop.signal.aborted) this.#options.warn(`the connection to the audit database was lost: ${why}`);
       } catch (error) {
         this.#down = `the audit database cannot be written: ${describe(error)}`;
+        this.#renew(new StoreError(this.#down));
         this.#queue.failWaiting(this.#down);
         failures += 1;
         const backoff = Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** Math.min(failures, 10));
@@ -164,12 +167,18 @@ class PostgresStore implements AuditStore {
       }
     }
     // Whoever still waits is told.
-    this.#ready.promise.catch(() => undefined);
-    this.#ready.reject(new StoreError("the audit trail is closed"));
+    this.#renew(new StoreError("the audit trail is closed"));
   }
 
-  /** Resolves once rows are taken, with a promise of the connection's end. */
-  async #connect(): Promise<{ then: Promise<string>["then"] } & Promise<string>> {
+  #renew(reason: StoreError): void {
+    const { promise, reject } = this.#ready;
+    this.#ready = Promise.withResolvers<Client>();
+    promise.catch(() => undefined);
+    reject(reason);
+  }
+
+  /** Stays connected as long as it lasts; resolves with why it ended. Rejects when the database takes no rows. */
+  async #connect(): Promise<string> {
     const { target, timeoutMs } = this.#options;
     const client = await connect({ timeoutMs, ...target }, { application: "mcp-aws-server audit" });
     const ended = new Promise<string>((resolve) => {
@@ -182,14 +191,14 @@ class PostgresStore implements AuditStore {
       destroy(client);
       throw error;
     }
+    if (this.#stop.signal.aborted) destroy(client);
     this.#client = client;
     this.#down = undefined;
     this.#ready.resolve(client);
-    void ended.then(() => {
-      this.#client = undefined;
-      this.#ready = Promise.withResolvers<Client>();
-    });
-    return ended;
+    const why = await ended;
+    this.#client = undefined;
+    this.#ready = Promise.withResolvers<Client>();
+    return why;
   }
 }
 
