@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CloudWatchLogsClient, DeleteLogStreamCommand } from "@aws-sdk/client-cloudwatch-logs";
@@ -14,7 +15,7 @@ import { openSqliteReader } from "../store/sqlite-reader.ts";
 import { openSqliteState } from "../store/sqlite-state.ts";
 import type { AuditStore } from "../store/store.ts";
 import { open } from "../store/test-support.ts";
-import { memoryLog, sampleEvent, temporaryDirectory } from "../test-support.ts";
+import { memoryLog, sampleEvent, startScript, temporaryDirectory } from "../test-support.ts";
 import { type LogSink, type LogSinkOptions, startLogSink } from "./cloudwatch-logs.ts";
 import { logCopy } from "./log-copy.ts";
 import { checkLogGroup } from "./log-group.ts";
@@ -282,6 +283,67 @@ test("rows that a dead writer left are copied by whoever lives", async (t) => {
   await s.add(7);
   s.sink({ writer: () => "writer-of-another-chain" });
   await s.complete();
+});
+
+test("kill -9 between put and cursor, again and again: the copy is the store in the end", {
+  timeout: 60_000,
+}, async (t) => {
+  const s = await stage(t);
+  for (let i = 0; i < 3; i += 1) await s.add(3_000);
+  const code = `
+    const [src, dir, group] = process.argv.slice(1);
+    const { ControlClients } = await import(src + "/aws/control.ts");
+    const { ControlLogs } = await import(src + "/aws/control-logs.ts");
+    const { startLogSink } = await import(src + "/audit/sink/cloudwatch-logs.ts");
+    const { openSqliteReader } = await import(src + "/audit/store/sqlite-reader.ts");
+    const { openSqliteState } = await import(src + "/audit/store/sqlite-state.ts");
+    const breaker = { failureThreshold: 1000, resetTimeoutMs: 1000, halfOpenMaxCalls: 3 };
+    const none = () => {};
+    startLogSink({
+      service: new ControlLogs(new ControlClients({ region: "us-east-1", version: "0", breaker }), group),
+      openReader: () => openSqliteReader(dir + "/audit.db"),
+      state: openSqliteState(dir + "/state.db"),
+      writer: () => undefined, othersIntervalMs: 20, ownIntervalMs: 20, leaseMs: 200,
+      log: { debug: none, info: none, warn: none, error: none },
+    });`;
+  const src = join(import.meta.dirname, "../..");
+  const puts = () => aws.proxy.requests.filter(({ operation }) => operation === "PutLogEvents").length;
+  put({ kind: "delay", ms: 20 });
+  for (const after of [1, 2, 1, 3, 1, 2]) {
+    const before = puts();
+    const child = startScript(t, code, [src, s.dir, s.service.name.replace(/.* /, "")]);
+    await eventually(() => puts() >= before + after || child.exitCode !== null);
+    child.kill("SIGKILL");
+    await s.add(1_500);
+  }
+  const sink = s.sink({ leaseMs: 200 });
+  await eventually(() => sink.health().lag_rows === 0 && sink.health().last_shipped_at !== undefined);
+  await s.complete();
+  const { store, copy, events } = await s.sets();
+  assert.deepEqual(copy, store);
+  assert.equal(store.size, 18_000);
+  assert.ok(events > 18_000, "no kill was between put and cursor");
+});
+
+test("a missing row is waited for, and then passed with an error", async (t) => {
+  const s = await stage(t);
+  await s.add(6);
+  const db = new DatabaseSync(join(s.dir, "audit.db"));
+  for (const { name } of db.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").all())
+    db.exec(`DROP TRIGGER "${name}"`);
+  db.exec("DELETE FROM audit WHERE seq = 4");
+  db.close();
+  const seqs = async () => (await s.sets()).copy.size;
+  const waiting = s.sink({ gapMs: 60_000 });
+  await eventually(async () => (await seqs()) === 3);
+  await sleep(200);
+  assert.equal(await seqs(), 3);
+  assert.ok(waiting.health().lag_rows > 0);
+  await waiting.close();
+  s.sink({ gapMs: 100 });
+  await s.complete();
+  assert.equal(await seqs(), 5);
+  assert.ok(errors(s).includes("audit rows are missing in the store; the copy goes on after them"));
 });
 
 test("close sends what is left, and does not wait for a service that is silent", async (t) => {

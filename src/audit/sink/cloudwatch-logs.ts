@@ -1,9 +1,10 @@
-import { setTimeout as sleep, setImmediate as yieldToOthers } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ToolError } from "../../core/errors.ts";
 import type { Log } from "../../core/log.ts";
 import type { AuditState } from "../state.ts";
 import type { AuditReader } from "../store/store.ts";
-import { type Batch, BatchBuilder } from "./batch.ts";
+import type { Batch } from "./batch.ts";
+import { ChainSource } from "./chain-source.ts";
 import { isPlainName, ROW_STREAMS } from "./events.ts";
 import { Lag } from "./lag.ts";
 import { findGroup, retentionProblem } from "./log-group.ts";
@@ -59,8 +60,6 @@ const FIRST_BACKOFF_MS = 500;
 const RETENTION_KNOWN_MS = 3_600_000;
 /** Then other chains get their turn. */
 const BATCHES_A_TURN = 20;
-/** So many rows are encoded at a stretch: calls go on in between. */
-const ROWS_AT_A_STRETCH = 200;
 const leaseName = (writer: string): string => `ship:${writer}`;
 
 /**
@@ -76,14 +75,13 @@ class Outbox implements LogSink {
   readonly #options: LogSinkOptions;
   readonly #service: LogService;
   readonly #lag: Lag;
+  readonly #source: ChainSource;
   /** Stops the loop; then, when time is up, what is still on its way. */
   readonly #stop = new AbortController();
   readonly #giveUp = new AbortController();
   readonly #loop: Promise<void>;
-  #reader: AuditReader | undefined;
   #cursors = new Map<string, number>();
   readonly #leased = new Set<string>();
-  readonly #gaps = new Map<string, { expected: number; since: number }>();
   #othersDue = 0;
   #retention: { days: number | undefined; until: number } | undefined;
   #shippedAt: string | undefined;
@@ -95,6 +93,7 @@ class Outbox implements LogSink {
     this.#options = options;
     this.#service = options.service;
     this.#lag = new Lag(options.log);
+    this.#source = new ChainSource(options.openReader, options.log, options.gapMs);
     this.#loop = this.#run();
   }
 
@@ -133,7 +132,7 @@ class Outbox implements LogSink {
       );
     }
     const releases = [...this.#leased].map((writer) => this.#options.state.release(leaseName(writer)));
-    await Promise.allSettled([...releases, this.#reader?.close()]);
+    await Promise.allSettled([...releases, this.#source.close()]);
   }
 
   async #run(): Promise<void> {
@@ -177,7 +176,7 @@ class Outbox implements LogSink {
 
   /** Chains with rows that are not in the copy; brings the figures of the lag up to date. */
   async #behind(): Promise<string[]> {
-    const reader = await this.#open();
+    const reader = await this.#source.reader();
     this.#cursors = new Map(await this.#options.state.shipped());
     const behind: string[] = [];
     for (const { writer, seq } of await reader.heads()) {
@@ -241,40 +240,11 @@ class Outbox implements LogSink {
 
   /** The next batch of a chain; `undefined` when there is none. */
   async #read(writer: string): Promise<Batch | undefined> {
-    const reader = await this.#open();
-    const builder = new BatchBuilder(this.#service.now(), this.#retention?.days);
     const cursor = this.#cursors.get(writer) ?? 0;
-    let expected = cursor + 1;
-    let stretch = 0;
-    let gap = false;
-    for await (const row of reader.chain(writer, cursor)) {
-      if (row.seq > expected && !this.#passGap(writer, expected)) {
-        gap = true;
-        break;
-      }
-      if (!builder.add(row)) break;
-      expected = row.seq + 1;
-      stretch += 1;
-      if (stretch % ROWS_AT_A_STRETCH === 0) await yieldToOthers();
-    }
-    const batch = builder.take();
-    if (!gap) this.#gaps.delete(writer);
-    // Complete: nothing is behind any more, whatever the figures said.
-    if (batch === undefined && !gap) this.#lag.set(writer, 0, undefined);
+    const { batch, complete } = await this.#source.next(writer, cursor, this.#service.now(), this.#retention?.days);
+    // Nothing is behind any more, whatever the figures said.
+    if (complete) this.#lag.set(writer, 0, undefined);
     return batch;
-  }
-
-  /** A missing row may be on its way into the store, so it is waited for; but not for ever, because it may be gone. */
-  #passGap(writer: string, expected: number): boolean {
-    const { log, gapMs = 60_000 } = this.#options;
-    const gap = this.#gaps.get(writer);
-    if (gap?.expected !== expected) {
-      this.#gaps.set(writer, { expected, since: performance.now() });
-      return false;
-    }
-    if (performance.now() - gap.since < gapMs) return false;
-    log.error({ writer, seq: expected }, "audit rows are missing in the store; the copy goes on after them");
-    return true;
   }
 
   async #knowRetention(): Promise<void> {
@@ -291,11 +261,6 @@ class Outbox implements LogSink {
       if (!(error instanceof ToolError && error.kind === "aws_access_denied")) throw error;
     }
     this.#retention = { days, until: performance.now() + RETENTION_KNOWN_MS };
-  }
-
-  async #open(): Promise<AuditReader> {
-    this.#reader ??= await this.#options.openReader();
-    return this.#reader;
   }
 
   async #release(writer: string): Promise<void> {
@@ -319,9 +284,7 @@ class Outbox implements LogSink {
     this.#failures += 1;
     if (!(error instanceof ToolError)) {
       // The store, then: its connection may be the fault.
-      const reader = this.#reader;
-      this.#reader = undefined;
-      await reader?.close().catch(() => undefined);
+      await this.#source.close();
     } else await this.#behind().catch(() => undefined);
     const asked = error instanceof ToolError ? (error.retryAfterS ?? 0) * 1_000 : 0;
     return Math.min(maxBackoffMs, Math.max(asked, backoff * (0.5 + Math.random() / 2)));
