@@ -25,6 +25,7 @@ import { encodeCheckpoint } from "./checkpoint.ts";
 import type { VerifyKeys } from "./keys.ts";
 import type { AnchorReader } from "./sink/copies.ts";
 import type { AuditReader } from "./store/store.ts";
+import { tombstoneIsAuthentic } from "./tombstone.ts";
 
 export interface ExportOptions {
   reader: AuditReader;
@@ -162,10 +163,12 @@ class Exporter {
   }
 
   async *#encodedRows(writer: string, range: ChainRange): AsyncGenerator<Buffer> {
-    const { reader, progress } = this.#options;
-    const tombstone = (await reader.tombstones(writer)).at(-1);
+    const { reader, progress, keys } = this.#options;
+    const removed = (await reader.tombstones(writer)).at(-1);
+    // Rows under a tombstone may still be there for a moment; they are in an export of their own.
+    const tombstone = removed !== undefined && tombstoneIsAuthentic(keys.signingPublic, removed) ? removed : undefined;
     let digest = range.after?.digest ?? tombstone?.digest ?? GENESIS;
-    for await (const row of reader.chain(writer, range.after?.seq)) {
+    for await (const row of reader.chain(writer, range.after?.seq ?? tombstone?.seq)) {
       if (range.through !== undefined && row.seq > range.through.seq) return;
       digest = rowDigest(digest, row);
       const end = this.#ends.get(writer);
