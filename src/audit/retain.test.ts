@@ -6,9 +6,9 @@ import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, type TestContext, test } from "node:test";
 import { type Postgres, query, startPostgres } from "../../test/support/postgres.ts";
 import { openBundle } from "./bundle-reader.ts";
-import { GENESIS, rowDigest, rowMac } from "./chain.ts";
-import { signStatement } from "./checkpoint.ts";
-import { loadKeys, keyId as nameKey } from "./keys.ts";
+import { GENESIS, keyId as nameKey, rowDigest, rowMac } from "./chain.ts";
+import { type Checkpoint, HEAD_FILE, signStatement, writeHeadFile } from "./checkpoint.ts";
+import { loadKeys } from "./keys.ts";
 import { encodeRecord, parseBody, project, recordId } from "./record.ts";
 import { type RetainOptions, type RetentionStore, retain } from "./retain.ts";
 import { openPostgresReader } from "./store/postgres-reader.ts";
@@ -39,6 +39,7 @@ async function oldTrail(t: TestContext, events: (seq: number) => Parameters<type
   db.exec(`INSERT INTO meta VALUES ('writer', '${writer}'), ('key_id', '${keys.keyId}')`);
   let prev = GENESIS;
   let digest = GENESIS;
+  let head: Checkpoint | undefined;
   for (let seq = 1; seq <= 30; seq += 1) {
     const at = new Date(seq <= 20 ? Date.UTC(2025, 0, seq) : Date.now() - 1_000 * (40 - seq)).toISOString();
     const event = sampleEvent(`call-${seq}`, { timestamp: at, ...events(seq) });
@@ -51,7 +52,7 @@ async function oldTrail(t: TestContext, events: (seq: number) => Parameters<type
     digest = rowDigest(digest, { writer, seq, mac, body });
     prev = mac;
     if (seq % 5 !== 0) continue;
-    const { signature, ...c } = signStatement(signingKey, {
+    const c = signStatement(signingKey, {
       number: seq / 5,
       writer,
       seq,
@@ -63,8 +64,10 @@ async function oldTrail(t: TestContext, events: (seq: number) => Parameters<type
     });
     db.prepare(
       "INSERT INTO checkpoints (number, writer, seq, mac, digest, time, key_id, rows, signature) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    ).run(c.number, c.writer, c.seq, c.mac, c.digest, c.time, c.key_id, c.rows, signature);
+    ).run(c.number, c.writer, c.seq, c.mac, c.digest, c.time, c.key_id, c.rows, c.signature);
+    head = c;
   }
+  if (head !== undefined) writeHeadFile(join(dir, HEAD_FILE), head);
   db.close();
   return { dir, file, keys, signingKey, writer };
 }
