@@ -1,4 +1,4 @@
-// Bundles src/ into dist/: one entry for the command line, one for the audit thread, chunks loaded when they are needed.
+// Bundles src/ into dist/: one entry for the command line, one for each audit thread, chunks loaded when they are needed.
 // Everything is bundled except Cedar, whose WebAssembly file is found beside its own package.
 import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,11 @@ const outdir = join(root, "dist");
 rmSync(outdir, { recursive: true, force: true });
 const result = await build({
   absWorkingDir: root,
-  entryPoints: { main: "src/main.ts", "sqlite-worker": "src/audit/store/sqlite-worker.ts" },
+  entryPoints: {
+    main: "src/main.ts",
+    "sqlite-worker": "src/audit/store/sqlite-worker.ts",
+    "verify-worker": "src/audit/verify/verify-worker.ts",
+  },
   outdir,
   bundle: true,
   splitting: true,

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { rowMac } from "./chain.ts";
 import { HEAD_FILE } from "./checkpoint.ts";
 import { temporaryDirectory, writeRows } from "./test-support.ts";
-import { verifyTrail } from "./verify.ts";
+import { verifySqliteTrail } from "./verify/sqlite.ts";
 import { expect, sound, tamper } from "./verify-support.ts";
 
 for (const lost of [1, 50]) {
@@ -44,7 +44,7 @@ test("the database replaced by an empty one, or removed", async (t) => {
   await writeRows(empty, [1]);
   copyFileSync(join(empty, "audit.db"), join(dir, "audit.db"));
   tamper(dir, "DELETE FROM audit; DELETE FROM checkpoints");
-  const { problems } = await verifyTrail({ dir });
+  const { problems } = await verifySqliteTrail({ dir });
   assert.deepEqual(problems.at(-1)?.kind, "emptied");
 });
 
@@ -73,7 +73,7 @@ test("the last checkpoint deleted, or all of them", async (t) => {
   const dir = await sound(t);
   tamper(dir, "DELETE FROM checkpoints WHERE number = 3");
   await expect(dir, [["missing_checkpoint", 100]]);
-  const { covered_until } = await verifyTrail({ dir });
+  const { covered_until } = await verifySqliteTrail({ dir });
   assert.equal(covered_until, 100);
   const other = await sound(t);
   tamper(other, "DELETE FROM checkpoints");

@@ -6,7 +6,8 @@ import { DatabaseSync } from "node:sqlite";
 import { after, before, type TestContext } from "node:test";
 import { TRIGGERS } from "./store/sqlite-schema.ts";
 import { temporaryDirectory, writeRows } from "./test-support.ts";
-import { type ProblemKind, verifyTrail } from "./verify.ts";
+import type { ProblemKind } from "./verify/findings.ts";
+import { verifySqliteTrail } from "./verify/sqlite.ts";
 
 const template = mkdtempSync(join(tmpdir(), "audit-template-"));
 before(() => writeRows(template, [40, 50, 10]));
@@ -22,7 +23,7 @@ export async function sound(t: TestContext): Promise<string> {
 
 /** Verifies the trail and compares what is found, in order. */
 export async function expect(dir: string, problems: readonly [ProblemKind, number][]): Promise<void> {
-  const verification = await verifyTrail({ dir });
+  const verification = await verifySqliteTrail({ dir });
   assert.deepEqual(
     verification.problems.map(({ kind, seq }) => [kind, seq]),
     problems,
@@ -34,7 +35,7 @@ export async function expect(dir: string, problems: readonly [ProblemKind, numbe
 /** What an attacker with write access to the file does. */
 export function tamper(dir: string, attack: string | ((db: DatabaseSync) => void)): void {
   const db = new DatabaseSync(join(dir, "audit.db"));
-  for (const trigger of TRIGGERS) db.exec(`DROP TRIGGER ${trigger}`);
+  for (const trigger of TRIGGERS) db.exec(`DROP TRIGGER IF EXISTS ${trigger}`);
   if (typeof attack === "string") db.exec(attack);
   else attack(db);
   db.close();

@@ -3,7 +3,6 @@ import { followTrail, queryTrail, type TrailRow } from "../audit/read.ts";
 import { openSqliteReader } from "../audit/store/sqlite-reader.ts";
 import type { AuditReader } from "../audit/store/store.ts";
 import { trailFile } from "../audit/trail.ts";
-import { verifyTrail } from "../audit/verify.ts";
 import { ConfigError, type Settings, stateDir } from "../config.ts";
 import { parseTime } from "../core/time.ts";
 import { paint, print, safe } from "./table.ts";
@@ -46,28 +45,6 @@ export async function queryAudit(settings: Settings, filters: Record<string, unk
     }
     if (count === 0 && !json) print("No rows match.");
   });
-}
-
-/** `mcp-aws-server audit verify`; returns the exit code. */
-export async function verifyAudit(settings: Settings, json: boolean): Promise<number> {
-  const dir = stateDir(settings, process.env);
-  // A database that vanished beside its keys and head is for verify to report; nothing at all is the user's mistake.
-  requireTrail(dir);
-  const found = await verifyTrail({ dir });
-  if (json) print(JSON.stringify(found));
-  else if (found.ok) {
-    const tail =
-      found.rows > 0 && found.covered_until < (found.head?.seq ?? 0) ? `, signed up to row ${found.covered_until}` : "";
-    print(`${paint("green", "✔ intact")}  ${found.rows} rows, ${found.checkpoints} signed checkpoints${tail}`);
-  } else {
-    print(`${paint("red", "✘ TAMPERED")}  ${found.problem_count} problems in ${found.rows} rows`);
-    for (const problem of found.problems.slice(0, 50))
-      print(`  row ${problem.seq}  ${problem.kind}: ${safe(problem.message)}`);
-    print(
-      "Keep a copy of the state directory and compare with anchors kept elsewhere; docs/audit.md explains each kind.",
-    );
-  }
-  return found.ok ? 0 : 1;
 }
 
 async function withTrail(settings: Settings, work: (trail: AuditReader) => Promise<void>): Promise<void> {

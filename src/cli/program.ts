@@ -147,12 +147,26 @@ command("query", "Search the trail", TRAIL, audit)
     const { queryAudit } = await import("./audit.ts");
     await queryAudit(settings, filters, json === true);
   });
-command("verify", "Prove that nobody edited the trail; exits with 1 if somebody did", TRAIL, audit)
+command("verify", "Prove that nobody edited the trail, and say which rows were if somebody did", TRAIL, audit)
+  .option(
+    "--since <time>",
+    "begin with the last signature before: ISO time, or relative (7d); what lies before is trusted",
+  )
+  .option("--writer <chain>", "only this chain; what others say about it is not looked at")
+  .option("--no-copy", "do not compare with the copy in CloudWatch Logs")
   .option("--json", "for programs")
-  .action(async ({ json, ...flags }: Record<string, unknown>) => {
-    const settings = await settingsOf(flags);
-    const { verifyAudit } = await import("./audit.ts");
-    process.exitCode = await verifyAudit(settings, json === true);
+  .addHelpText(
+    "after",
+    "\nExit codes:\n  0  intact\n  1  tampered with: the findings say which rows, and how\n" +
+      "  2  not verified: configuration, missing keys, database not reachable",
+  )
+  .action(async (flags: Record<string, unknown>) => {
+    const { json, since, writer, copy, ...rest } = flags;
+    const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+    const settings = await settingsOf(rest);
+    const { verifyAudit } = await import("./audit-verify.ts");
+    const chosen = { json: json === true, copy: copy !== false, since: text(since), writer: text(writer) };
+    process.exitCode = await verifyAudit(settings, chosen);
   });
 
 /** A command with the options of these settings, and `--config` if it has any. */

@@ -13,6 +13,8 @@ export interface CopiedRow {
 export interface TrailCopy {
   /** For messages: `CloudWatch Logs, group /mcp/audit`. */
   readonly name: string;
+  /** For how many days it keeps rows; `undefined`: for ever. Older ones may be gone. */
+  readonly retentionDays?: number | undefined;
   /** The chains of which anything arrived. */
   chains(): Promise<string[]>;
   /** Everything that arrived of a chain, in any order, repeated or not; `undefined` for what is no row of ours. */

@@ -75,8 +75,10 @@ class SqliteReader implements AuditReader {
     return [{ writer: textOf(row.writer) ?? "", seq: Number(row.seq), mac: bytesOf(row.mac) }];
   }
 
-  *chain(_writer: string, after = 0): Iterable<StoredRow> {
-    yield* this.#rows(`${ROW} WHERE seq > ? ORDER BY seq`, after);
+  *chain(_writer: string, after?: number): Iterable<StoredRow> {
+    // From the very beginning: numbers below 1, which only somebody else can have written, must be seen.
+    if (after === undefined) yield* this.#rows(`${ROW} ORDER BY seq`);
+    else yield* this.#rows(`${ROW} WHERE seq > ? ORDER BY seq`, after);
   }
 
   async mac(_writer: string, seq: number): Promise<Uint8Array | undefined> {

@@ -79,7 +79,8 @@ export interface AuditReader {
   /** The last row of each chain that has one. */
   heads(): Promise<ChainHead[]>;
   /**
-   * The rows of a chain by ascending sequence number, from after `seq` on. In SQLite, where a file is a chain, every row
+   * The rows of a chain by ascending sequence number, from after `seq` on; without it all, also those with a number
+   * below 1, which no version of this server writes. In SQLite, where a file is a chain, every row
    * of the file, whatever its column `writer` says.
    */
   chain(writer: string, after?: number): Rows;
