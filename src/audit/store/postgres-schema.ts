@@ -52,6 +52,8 @@ CREATE TABLE audit.trail (
   duration_ms double precision,
   PRIMARY KEY (writer, seq, stored_at)
 ) PARTITION BY RANGE (stored_at);
+-- For searches, which answer in this order page by page.
+CREATE INDEX trail_stored_at ON audit.trail (stored_at, writer, seq);
 CREATE INDEX trail_id ON audit.trail (id);
 CREATE INDEX trail_timestamp ON audit.trail ("timestamp");
 CREATE INDEX trail_call_id ON audit.trail (call_id);
