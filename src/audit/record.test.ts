@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { AuditEvent } from "../core/audit.ts";
+import { instanceText, thisInstance } from "../core/instance.ts";
 import { encodeRecord, parseBody, project, recordId } from "./record.ts";
 import { createRedactor } from "./redact.ts";
 import { sampleEvent } from "./test-support.ts";
 
 const hashKey = new Uint8Array(32).fill(3);
-const options = { redact: createRedactor(hashKey), hashKey, instance: "host-a/7/0a1b2c3d" };
+const options = { redact: createRedactor(hashKey), hashKey };
 
 function fields(event: Partial<AuditEvent>): Record<string, unknown> {
   const parsed = parseBody(encodeRecord(sampleEvent("c1", event), options));
@@ -27,7 +28,7 @@ test("a body is JSON with the version first, an id of its own, and keys in a fix
   assert.notEqual(a.id, b.id);
   const { v: _v, id: _id, instance, ...rest } = a;
   assert.deepEqual(rest, event);
-  assert.equal(instance, "host-a/7/0a1b2c3d");
+  assert.equal(instance, instanceText(thisInstance()));
   assert.equal(Object.keys(a)[Object.keys(a).indexOf("transport") + 1], "instance");
 });
 

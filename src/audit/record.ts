@@ -1,5 +1,6 @@
 import { createHmac, randomUUID } from "node:crypto";
 import type { AuditEvent } from "../core/audit.ts";
+import { instanceText, thisInstance } from "../core/instance.ts";
 import type { Redact } from "./redact.ts";
 
 /** Version of the body's format; the first field of every body. */
@@ -47,8 +48,6 @@ export interface RecordOptions {
   redact: Redact;
   /** Keys the hash of what was cut off (the redaction key). */
   hashKey: Uint8Array;
-  /** The process that writes the row, `<host>/<pid>/<8 hex>`. */
-  instance: string;
 }
 
 /**
@@ -57,7 +56,11 @@ export interface RecordOptions {
  */
 export function encodeRecord(event: AuditEvent, options: RecordOptions): Buffer {
   const clean = asObject(
-    options.redact({ ...event, instance: options.instance, arguments: boundArguments(event.arguments, options) }),
+    options.redact({
+      ...event,
+      instance: instanceText(thisInstance()),
+      arguments: boundArguments(event.arguments, options),
+    }),
   );
   const limit = (value: unknown, bytes: number): unknown => truncate(value, bytes, options.hashKey);
   const attempts = Array.isArray(clean.attempts)

@@ -2,7 +2,6 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { AuditEvent, AuditTrail, Recorded } from "../core/audit.ts";
 import { ToolError } from "../core/errors.ts";
-import { instanceText, thisInstance } from "../core/instance.ts";
 import type { Log } from "../core/log.ts";
 import { HEAD_FILE } from "./checkpoint.ts";
 import { type AuditKeys, loadKeys } from "./keys.ts";
@@ -197,7 +196,7 @@ class StoredTrail implements Trail {
 
   #encode(event: AuditEvent): Buffer {
     const hashKey = this.#parts.keys.redaction;
-    return encodeRecord(event, { redact: this.redact, hashKey, instance: instanceText(thisInstance()) });
+    return encodeRecord(event, { redact: this.redact, hashKey });
   }
 
   async #waitForAnchor(): Promise<void> {

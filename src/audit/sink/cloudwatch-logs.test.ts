@@ -77,7 +77,6 @@ async function stage(t: TestContext): Promise<Stage> {
         return encodeRecord(sampleEvent(`call-${calls}`, { timestamp }), {
           redact: (x) => x,
           hashKey: new Uint8Array(32),
-          instance: "host/1/00000000",
         });
       });
       await Promise.all(bodies.map((body) => store.append(body)));

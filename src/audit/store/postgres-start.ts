@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import type { Client } from "pg";
-import { instanceText, thisInstance } from "../../core/instance.ts";
 import { rowMac, sameMac } from "../chain.ts";
 import { encodeRecord, parseBody } from "../record.ts";
 import { Chain, type ChainKeys } from "./postgres-chain.ts";
@@ -91,7 +90,7 @@ function startRow(heads: readonly ChainHead[]): Buffer {
       detail: { heads: heads.map(({ writer, seq, mac }) => [writer, seq, hex(mac)]) },
     },
     // Nothing here is anybody's secret, and hex must stay what it is.
-    { redact: (value) => value, hashKey: new Uint8Array(32), instance: instanceText(thisInstance()) },
+    { redact: (value) => value, hashKey: new Uint8Array(32) },
   );
 }
 

@@ -8,7 +8,7 @@ import { openSqliteStore, type SqliteStoreOptions } from "./sqlite.ts";
 import { openSqliteReader } from "./sqlite-reader.ts";
 import type { AuditStore } from "./store.ts";
 
-const options = { redact: (value: unknown) => value, hashKey: new Uint8Array(32), instance: "host-a/7/0a1b2c3d" };
+const options = { redact: (value: unknown) => value, hashKey: new Uint8Array(32) };
 
 /** A record as the trail would make it. */
 export function body(call: string): Buffer {
