@@ -22,7 +22,8 @@ const result = await build({
   target: "node22",
   // ESM builds of the dependencies: their CommonJS builds cannot be shaken, which doubles the time to start.
   mainFields: ["module", "main"],
-  conditions: ["module", "import"],
+  // Not "import" too: what is required by CommonJS code would get the ESM wrapper of a package in place of it.
+  conditions: ["module"],
   external: ["@cedar-policy/cedar-wasm"],
   minify: true,
   legalComments: "linked",
