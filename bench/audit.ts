@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import pg from "pg";
 import { keyId } from "../src/audit/chain.ts";
-import { encodeRecord } from "../src/audit/record.ts";
+import { COLUMNS, encodeRecord, parseBody, project, recordId } from "../src/audit/record.ts";
 import { openPostgresStore } from "../src/audit/store/postgres.ts";
 import { migratedDatabase, targetOf } from "../src/audit/store/postgres-support.ts";
 import { sampleEvent } from "../src/audit/test-support.ts";
@@ -23,7 +23,9 @@ export interface Measured {
 }
 
 const CONCURRENCY = 100;
-const COLUMNS = "(writer, seq, stored_at, prev, mac, body, id)";
+const NAMES = ["writer", "seq", "prev", "mac", "body", "id", ...COLUMNS];
+const INTO = `INSERT INTO audit.trail (stored_at, ${NAMES.map((name) => `"${name}"`).join(", ")}) VALUES`;
+const LINK = Buffer.alloc(32);
 
 /** What the store costs at 100 concurrent callers, against the same bytes inserted without it, in turn on one server. */
 export async function measureAudit(rows = 20_000): Promise<AuditFigures> {
@@ -78,15 +80,26 @@ async function load(bodies: readonly Uint8Array[], append: (body: Uint8Array, n:
   return { rate: times.length / ((performance.now() - started) / 1_000), times: statsOf(times) };
 }
 
+/** All columns of a row, made beforehand: what is measured is the insert alone. */
+function valuesOf(writer: string, seq: number, body: Uint8Array): unknown[] {
+  const fields = parseBody(body);
+  const columns = project(fields);
+  return [writer, seq, LINK, LINK, body, recordId(fields), ...COLUMNS.map((column) => columns[column])];
+}
+
+/** `(now(), $1, …), (now(), …), …` for so many rows. */
+function slots(rows: number): string {
+  const row = (i: number) => NAMES.map((_, k) => `$${i * NAMES.length + k + 1}`).join(", ");
+  return Array.from({ length: rows }, (_, i) => `(now(), ${row(i)})`).join(", ");
+}
+
 /** An insert for each row, over ten connections. */
 async function singles(login: Login, bodies: readonly Uint8Array[]): Promise<Measured> {
   const { host, port, database, user, password } = login;
   const pool = new pg.Pool({ host, port, database, user, password, max: 10 });
-  const text = `INSERT INTO audit.trail ${COLUMNS} VALUES ($1, $2, now(), $3, $4, $5, $6)`;
-  const link = Buffer.alloc(32);
-  const figures = await load(bodies, (body, n) =>
-    pool.query({ name: "single", text, values: ["bare-single", n + 1, link, link, body, `s${n}`] }),
-  );
+  const text = `${INTO} ${slots(1)}`;
+  const rows = bodies.map((body, n) => valuesOf("bare-single", n + 1, body));
+  const figures = await load(bodies, (_, n) => pool.query({ name: "single", text, values: rows[n] ?? [] }));
   await pool.end();
   return figures;
 }
@@ -96,12 +109,8 @@ async function multiRow(login: Login, bodies: readonly Uint8Array[]): Promise<Me
   const { host, port, database, user, password } = login;
   const client = new pg.Client({ host, port, database, user, password });
   await client.connect();
-  const link = Buffer.alloc(32);
-  const slots = Array.from({ length: CONCURRENCY }, (_, i) => {
-    const at = (k: number) => `$${i * 6 + k}`;
-    return `(${at(1)}, ${at(2)}, now(), ${at(3)}, ${at(4)}, ${at(5)}, ${at(6)})`;
-  });
-  const text = `INSERT INTO audit.trail ${COLUMNS} VALUES ${slots.join(", ")}`;
+  const text = `${INTO} ${slots(CONCURRENCY)}`;
+  const rows = bodies.map((body, n) => valuesOf("bare-many", n + 1, body));
   const times: number[] = [];
   const warm = Math.floor(bodies.length / 10 / CONCURRENCY) * CONCURRENCY;
   let started = performance.now();
@@ -110,8 +119,7 @@ async function multiRow(login: Login, bodies: readonly Uint8Array[]): Promise<Me
       times.length = 0;
       started = performance.now();
     }
-    const batch = bodies.slice(from, from + CONCURRENCY);
-    const values = batch.flatMap((body, i) => ["bare-many", from + i + 1, link, link, body, `m${from + i}`]);
+    const values = rows.slice(from, from + CONCURRENCY).flat();
     const sent = performance.now();
     await client.query({ name: "many", text, values });
     times.push(performance.now() - sent);
