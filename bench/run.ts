@@ -8,6 +8,7 @@ import { DescribeInstancesCommand, EC2Client } from "@aws-sdk/client-ec2";
 import { awsClientConfig } from "../test/support/client.ts";
 import { fixedLatencyEndpoint } from "../test/support/latency-endpoint.ts";
 import { mainFile, serverEnv, startHttpServer, temporaryHome } from "../test/support/server.ts";
+import { measureAudit } from "./audit.ts";
 import { coldStart } from "./cold-start.ts";
 import { BenchClient, throughput } from "./mcp-http.ts";
 import { BenchStdioClient } from "./mcp-stdio.ts";
@@ -61,7 +62,24 @@ try {
 } finally {
   await Promise.all([server.stop(), quickServer.stop(), endpoint.close(), quick.close()]);
 }
+await measureTrail();
 if (values.json) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);
+
+/** The audit trail in PostgreSQL, without the rest of the server. */
+async function measureTrail(): Promise<void> {
+  const { store, single, bare, bytesPerRow } = await measureAudit();
+  const share = store.rate / bare.rate;
+  const rate = (value: number) => `${value.toFixed(0)} rows/s`;
+  report(
+    "audit rows into PostgreSQL, 100 concurrent",
+    `${rate(store.rate)}, p99 ${ms(store.times.p99)}, ${(share * 100).toFixed(0)} % of bare`,
+    "≥ 60 % of bare",
+    share >= 0.6,
+  );
+  report("  bare pg, one insert for 100 rows, no chain", rate(bare.rate));
+  report("  an insert a row, 10 connections", `${rate(single.rate)}, p99 ${ms(single.times.p99)}`);
+  report("  on the disk, indexes included", `${bytesPerRow.toFixed(0)} bytes a row`);
+}
 
 async function measureList(): Promise<void> {
   const client = new BenchClient(server.url, 1);

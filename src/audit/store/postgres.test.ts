@@ -131,6 +131,22 @@ test("more heads than one row holds are named in several, signed together", asyn
   assert.deepEqual(signed, [{ seq: "3" }]);
 });
 
+test("a clock set back by years, then forward, moves no row to another partition or out of order", async (t) => {
+  const store = openStore(db.writer);
+  t.after(() => store.close());
+  await store.append(body("now"));
+  t.mock.timers.enable({ apis: ["Date"], now: new Date("1999-01-01") });
+  await store.append(body("past"));
+  await store.checkpoint();
+  t.mock.timers.setTime(new Date("2090-01-01").getTime());
+  await store.append(body("future"));
+  await store.close();
+  const { calls, problems } = await check(db.superuser);
+  assert.deepEqual([calls, problems], [["now", "past", "future"], []]);
+  const [parts] = await query(db.superuser, "SELECT count(DISTINCT tableoid)::int AS n FROM audit.trail");
+  assert.deepEqual(parts, { n: 1 });
+});
+
 test("the session is lost: the chain goes on", async (t) => {
   const store = openStore(db.writer);
   t.after(() => store.close());

@@ -82,7 +82,9 @@ class PostgresStore implements AuditStore {
   async #close(): Promise<void> {
     const limit = this.#options.timeoutMs;
     clearInterval(this.#partitionTimer);
-    await bounded(this.#queue.close(), limit * 2).catch(() => undefined);
+    const drained = this.#queue.close();
+    // A database that is away will hardly come back now: what waits for it has been told, or will be by its own timer.
+    if (this.#down === undefined) await bounded(drained, limit * 2).catch(() => undefined);
     clearTimeout(this.#checkpointTimer);
     if (this.#client !== undefined) {
       await bounded(this.#checkpoint(), limit).catch((error: unknown) => this.#options.warn(describe(error)));
