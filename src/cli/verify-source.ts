@@ -10,7 +10,7 @@ import { openRemembered } from "../audit/verify/sqlite.ts";
 import { ConfigError, type Settings, stateDir } from "../config.ts";
 
 /** A trail, and everything it can be held against. */
-export interface TrailSource {
+export interface VerifySource {
   /** For messages: where the trail is, without credentials. */
   name: string;
   reader: AuditReader;
@@ -24,7 +24,7 @@ export interface TrailSource {
 }
 
 /** Opens the trail of these settings. Throws a `ConfigError` when there is none. */
-export async function openTrailSource(settings: Settings): Promise<TrailSource> {
+export async function openVerifySource(settings: Settings): Promise<VerifySource> {
   const dir = stateDir(settings, process.env);
   // A database that vanished beside its keys and head is for verify to report; nothing at all is the user's mistake.
   if (!existsSync(dir)) throw new ConfigError(`There is no audit trail at ${dir}; --state-dir names another place.`);
