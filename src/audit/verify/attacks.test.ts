@@ -9,6 +9,7 @@ import { rowMac } from "../chain.ts";
 import { HEAD_FILE, readHeadFile, signStatement } from "../checkpoint.ts";
 import { loadVerifyKeys } from "../keys.ts";
 import { temporaryDirectory, writeRows } from "../test-support.ts";
+import { signTombstone } from "../tombstone.ts";
 import { sound, tamper } from "../verify-support.ts";
 import {
   checkpointsOf,
@@ -357,6 +358,75 @@ test("the digest in a checkpoint is that of the rows up to it", async (t) => {
   }
   const head = readHeadFile(join(dir, HEAD_FILE));
   assert.ok(head !== undefined && head !== "unreadable");
+});
+
+test("signed, and out of place: another chain's tombstone or checkpoint, a second statement about old rows", async (t) => {
+  const moved = await sound(t);
+  const { signing } = keysOf(moved);
+  tamper(moved, (db) => {
+    const [first] = checkpointsOf(db);
+    assert.ok(first);
+    const { signature: _, number, seq, mac, digest, rows, key_id } = first;
+    const times = { until: "2026-07-01T00:00:00.000Z", time: "2026-11-22T00:00:00.000Z", manifest_sha256: "" };
+    const alien = signTombstone(signing, { writer: "chain-x", number, seq, mac, digest, rows, key_id, ...times });
+    removeUntil(db, keysOf(moved), 1, alien);
+  });
+  assert.deepEqual((await found(moved)).slice(0, 2), [
+    ["unsigned_removal", 1],
+    ["bad_tombstone", 40],
+  ]);
+  for (const [changes, kind] of [
+    [{ writer: "chain-x" }, "bad_checkpoint"],
+    [{ rows: 99 }, "bad_checkpoint"],
+    [{ key_id: "other" }, "wrong_key"],
+    [{ seq: 80 }, "forked"],
+  ] as const) {
+    const dir = await sound(t);
+    tamper(dir, (db) => {
+      const last = checkpointsOf(db).at(-1);
+      assert.ok(last);
+      const { writer, seq, rows, key_id, signature } = signStatement(keysOf(dir).signing, { ...last, ...changes });
+      const sql = "UPDATE checkpoints SET writer = ?, seq = ?, rows = ?, key_id = ?, signature = ? WHERE number = 3";
+      db.prepare(sql).run(writer, seq, rows, key_id, signature);
+    });
+    assert.ok(
+      (await found(dir)).some(([name]) => name === kind),
+      kind,
+    );
+  }
+});
+
+test("a removal of young rows is said; what a copy may have let go of is not missed; two authentic rows in it are", async (t) => {
+  const young = await sound(t);
+  tamper(young, (db) => {
+    const [first] = checkpointsOf(db);
+    assert.ok(first);
+    const { signature: _, number, seq, mac, digest, rows, key_id, writer } = first;
+    const times = { until: "2026-11-01T00:00:00.000Z", time: "2026-11-22T00:00:00.000Z", manifest_sha256: "" };
+    removeUntil(
+      db,
+      keysOf(young),
+      1,
+      signTombstone(keysOf(young).signing, { writer, number, seq, mac, digest, rows, key_id, ...times }),
+    );
+  });
+  const { ok, warnings } = await verifySqliteTrail({ dir: young });
+  assert.deepEqual([ok, warnings[0]?.kind, warnings[0]?.last], [true, "early_removal", 40]);
+
+  const dir = await sound(t);
+  const rows = inspect(dir, rowsOf);
+  const [first] = rows;
+  assert.ok(first);
+  const shipped = new Map([[first.writer, 100]]);
+  // All rows of the sample are of November 2026 and older than a copy that keeps no day.
+  const short = { ...heldCopy([]), retentionDays: -10_000 };
+  const expired = await verifySqliteTrail({ dir, copy: short, shipped });
+  assert.deepEqual([expired.problems, expired.copy?.expired], [[], 100]);
+  const body = Buffer.from("{}");
+  const second = { ...first, body, mac: rowMac(keysOf(dir).mac, { ...first, body }) };
+  assert.deepEqual(await found(dir, { copy: heldCopy([...rows, second]), shipped }), [["forked", 1]]);
+  tamper(dir, "UPDATE meta SET value = 'other' WHERE name = 'key_id'");
+  assert.deepEqual(await found(dir), [["wrong_key", 1]]);
 });
 
 const FIELDS: Readonly<Record<string, readonly string[]>> = {

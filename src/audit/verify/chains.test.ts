@@ -157,6 +157,19 @@ test("attack: a chain rewritten with both keys up to its end, which the next one
   assert.ok((await found(trail)).some((item) => JSON.stringify(item) === '["rewritten","writer-b",7,7]'));
 });
 
+test("with the public key alone, a claim in a row that no signature proves is not believed", async () => {
+  const trail = await three();
+  const liar = new HeldTrail();
+  liar.write("writer-z", 9);
+  liar.write("writer-c", 1);
+  const [row] = liar.of("writer-c").rows;
+  const { rows } = trail.of("writer-c");
+  const last = rows.at(-1);
+  assert.ok(row && last);
+  rows.push({ ...row, seq: 4, prev: last.mac });
+  assert.deepEqual(await found(trail, { keys: { signingPublic: publicKey } }), []);
+});
+
 test("a claim covers what its chain did not come to sign", async () => {
   const trail = new HeldTrail();
   trail.write("writer-a", 5);
