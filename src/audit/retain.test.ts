@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, type TestContext, test } from "node:test";
 import { type Postgres, query, startPostgres } from "../../test/support/postgres.ts";
+import { RETIRED } from "./bundle/format.ts";
+import { rewriteLines } from "./bundle/test-support.ts";
 import { openBundle } from "./bundle-reader.ts";
+import { verifyBundle } from "./bundle-verify.ts";
 import { GENESIS, keyId as nameKey, rowDigest, rowMac } from "./chain.ts";
 import { type Checkpoint, HEAD_FILE, signStatement, writeHeadFile } from "./checkpoint.ts";
 import { loadKeys } from "./keys.ts";
@@ -16,9 +19,20 @@ import { openPostgresRetention } from "./store/postgres-retain.ts";
 import { type MigratedDatabase, migratedDatabase, targetOf } from "./store/postgres-support.ts";
 import { openSqliteReader } from "./store/sqlite-reader.ts";
 import { openSqliteRetention } from "./store/sqlite-retain.ts";
-import { createSchema } from "./store/sqlite-schema.ts";
+import { createSchema, TRIGGERS } from "./store/sqlite-schema.ts";
 import { sampleEvent, temporaryDirectory, writeRows } from "./test-support.ts";
 import { tombstoneIsAuthentic } from "./tombstone.ts";
+import type { TrailKeys } from "./verify/keys.ts";
+import { verifyTrail } from "./verify/trail.ts";
+
+/** What the real verifier finds. */
+async function findings(old: { file: string; dir: string; keys: TrailKeys }): Promise<string[]> {
+  const reader = openSqliteReader(old.file);
+  const head = { file: join(old.dir, HEAD_FILE), required: true };
+  const { problems } = await verifyTrail({ reader, keys: old.keys, head });
+  await reader.close();
+  return problems.map(({ kind, message }) => `${kind}: ${message}`);
+}
 
 const sound = async () => ({ ok: true, problem_count: 0 });
 
@@ -107,7 +121,9 @@ const rest = (from: number): number[] => Array.from({ length: 31 - from }, (_, i
 describe("SQLite", () => {
   test("what is old goes, exported and with a signed tombstone; the rest stays", async (t) => {
     const old = await oldTrail(t);
+    assert.deepEqual(await findings(old), []);
     const { parts } = await run(old);
+    assert.deepEqual(await findings(old), []);
     assert.deepEqual(await left(old.file), rest(21));
     const bundle = parts[0]?.bundle ?? "";
     assert.equal(parts[0]?.rows, 20);
@@ -133,6 +149,28 @@ describe("SQLite", () => {
     assert.throws(() => db.exec("DELETE FROM checkpoints"), /append-only/);
     db.close();
     assert.deepEqual((await run(old)).parts, []);
+    for (const mac of [undefined, { key: old.keys.mac, id: old.keys.keyId }]) {
+      const found = await verifyBundle({ dir: bundle, publicKey: old.keys.signingPublic, mac });
+      assert.deepEqual(found.problems, []);
+      assert.equal(found.chains[0]?.proven_until, 20);
+    }
+    rewriteLines(bundle, RETIRED, (lines) => lines.map((line) => line.replace('"rows":20', '"rows":19')));
+    const forged = await verifyBundle({ dir: bundle, publicKey: old.keys.signingPublic });
+    assert.deepEqual(forged.problems.map(({ kind }) => kind).includes("bad_tombstone"), true);
+  });
+
+  test("rows removed without a tombstone, or with a forged one, are found", async (t) => {
+    const old = await oldTrail(t);
+    await run(old);
+    const db = new DatabaseSync(old.file);
+    for (const trigger of TRIGGERS) db.exec(`DROP TRIGGER ${trigger}`);
+    db.exec("UPDATE tombstones SET rows = rows + 1");
+    db.close();
+    assert.match((await findings(old)).join(), /bad_tombstone/);
+    const again = new DatabaseSync(old.file);
+    again.exec("DELETE FROM tombstones");
+    again.close();
+    assert.match((await findings(old)).join(), /unsigned_removal/);
   });
 
   test("nothing goes on any doubt", async (t) => {
