@@ -20,6 +20,7 @@ import { type MigratedDatabase, migratedDatabase, targetOf } from "./store/postg
 import { openSqliteReader } from "./store/sqlite-reader.ts";
 import { openSqliteRetention } from "./store/sqlite-retain.ts";
 import { createSchema, TRIGGERS } from "./store/sqlite-schema.ts";
+import { SqliteWriter } from "./store/sqlite-writer.ts";
 import { sampleEvent, temporaryDirectory, writeRows } from "./test-support.ts";
 import { tombstoneIsAuthentic } from "./tombstone.ts";
 import type { TrailKeys } from "./verify/keys.ts";
@@ -212,6 +213,36 @@ describe("SQLite", () => {
     // A server opens it, checks head and rows, and goes on.
     await writeRows(old.dir, [2]);
     assert.deepEqual(await left(old.file), [...rest(26), 31, 32]);
+  });
+
+  test("a server whose last row was removed while others wrote goes on", async (t) => {
+    const old = await oldTrail(t);
+    const { mac, keyId, signingPem } = old.keys;
+    const options = {
+      file: old.file,
+      headFile: join(old.dir, HEAD_FILE),
+      mac,
+      keyId,
+      signingPem,
+      busyTimeoutMs: 5_000,
+    };
+    const event = (call: string) =>
+      encodeRecord(sampleEvent(call), { redact: (value) => value, hashKey: old.keys.redaction });
+    const idle = new SqliteWriter(options);
+    t.after(() => idle.close());
+    idle.append([event("idle-1")]);
+    const busy = new SqliteWriter(options);
+    for (const call of ["a", "b"]) {
+      busy.append([event(call)]);
+      busy.checkpoint();
+    }
+    busy.close();
+    await run(old, { now: () => new Date(Date.now() + 400 * 86_400_000) });
+    assert.deepEqual(await left(old.file), [33]);
+    idle.append([event("idle-2")]);
+    assert.deepEqual(await left(old.file), [33, 34]);
+    idle.checkpoint();
+    assert.deepEqual(await findings(old), []);
   });
 
   test("killed after the export, the next run exports and removes", async (t) => {
