@@ -124,6 +124,8 @@ export class BundleReader implements AuditReader, AnchorReader {
 
   async mac(writer: string, seq: number): Promise<Uint8Array | undefined> {
     const chain = this.#chains.get(writer);
+    // The row before the first: not here, but its MAC is in the checkpoint that begins this part, which is signed.
+    if (chain?.after?.seq === seq) return (await this.start(writer))?.mac;
     if (chain === undefined || chain.file === null || seq < chain.first || seq > chain.last) return undefined;
     if (chain.rows > KEPT_ROWS) {
       for await (const row of this.#rows(writer)) if (row.seq === seq) return row.mac;

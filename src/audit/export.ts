@@ -232,13 +232,14 @@ class Exporter {
   }
 
   async #manifest(): Promise<Manifest> {
-    const { reader, keys, since, until } = this.#options;
+    const { reader, keys, since, until, writer, ranges } = this.#options;
     return {
       format: "mcp-aws-audit-bundle",
       v: 1,
       created: new Date().toISOString(),
       since: since ?? null,
       until: until ?? null,
+      complete: [since, until, writer, ranges].every((limit) => limit === undefined),
       key_id: (await reader.keyId()) ?? null,
       public_key_sha256: fingerprint(keys.signingPublic),
       chains: [...this.#chains.values()],

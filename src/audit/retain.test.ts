@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, type TestContext, test } from "node:test";
 import { type Postgres, query, startPostgres } from "../../test/support/postgres.ts";
+import { RETIRED } from "./bundle/format.ts";
+import { rewriteLines } from "./bundle/test-support.ts";
 import { openBundle } from "./bundle-reader.ts";
+import { verifyBundle } from "./bundle-verify.ts";
 import { GENESIS, keyId as nameKey, rowDigest, rowMac } from "./chain.ts";
 import { type Checkpoint, HEAD_FILE, signStatement, writeHeadFile } from "./checkpoint.ts";
 import { loadKeys } from "./keys.ts";
@@ -16,9 +19,21 @@ import { openPostgresRetention } from "./store/postgres-retain.ts";
 import { type MigratedDatabase, migratedDatabase, targetOf } from "./store/postgres-support.ts";
 import { openSqliteReader } from "./store/sqlite-reader.ts";
 import { openSqliteRetention } from "./store/sqlite-retain.ts";
-import { createSchema } from "./store/sqlite-schema.ts";
+import { createSchema, TRIGGERS } from "./store/sqlite-schema.ts";
+import { SqliteWriter } from "./store/sqlite-writer.ts";
 import { sampleEvent, temporaryDirectory, writeRows } from "./test-support.ts";
 import { tombstoneIsAuthentic } from "./tombstone.ts";
+import type { TrailKeys } from "./verify/keys.ts";
+import { verifyTrail } from "./verify/trail.ts";
+
+/** What the real verifier finds. */
+async function findings(old: { file: string; dir: string; keys: TrailKeys }): Promise<string[]> {
+  const reader = openSqliteReader(old.file);
+  const head = { file: join(old.dir, HEAD_FILE), required: true };
+  const { problems } = await verifyTrail({ reader, keys: old.keys, head });
+  await reader.close();
+  return problems.map(({ kind, message }) => `${kind}: ${message}`);
+}
 
 const sound = async () => ({ ok: true, problem_count: 0 });
 
@@ -107,7 +122,9 @@ const rest = (from: number): number[] => Array.from({ length: 31 - from }, (_, i
 describe("SQLite", () => {
   test("what is old goes, exported and with a signed tombstone; the rest stays", async (t) => {
     const old = await oldTrail(t);
+    assert.deepEqual(await findings(old), []);
     const { parts } = await run(old);
+    assert.deepEqual(await findings(old), []);
     assert.deepEqual(await left(old.file), rest(21));
     const bundle = parts[0]?.bundle ?? "";
     assert.equal(parts[0]?.rows, 20);
@@ -133,6 +150,28 @@ describe("SQLite", () => {
     assert.throws(() => db.exec("DELETE FROM checkpoints"), /append-only/);
     db.close();
     assert.deepEqual((await run(old)).parts, []);
+    for (const mac of [undefined, { key: old.keys.mac, id: old.keys.keyId }]) {
+      const found = await verifyBundle({ dir: bundle, publicKey: old.keys.signingPublic, mac });
+      assert.deepEqual(found.problems, []);
+      assert.equal(found.chains[0]?.proven_until, 20);
+    }
+    rewriteLines(bundle, RETIRED, (lines) => lines.map((line) => line.replace('"rows":20', '"rows":19')));
+    const forged = await verifyBundle({ dir: bundle, publicKey: old.keys.signingPublic });
+    assert.deepEqual(forged.problems.map(({ kind }) => kind).includes("bad_tombstone"), true);
+  });
+
+  test("rows removed without a tombstone, or with a forged one, are found", async (t) => {
+    const old = await oldTrail(t);
+    await run(old);
+    const db = new DatabaseSync(old.file);
+    for (const trigger of TRIGGERS) db.exec(`DROP TRIGGER ${trigger}`);
+    db.exec("UPDATE tombstones SET rows = rows + 1");
+    db.close();
+    assert.match((await findings(old)).join(), /bad_tombstone/);
+    const again = new DatabaseSync(old.file);
+    again.exec("DELETE FROM tombstones");
+    again.close();
+    assert.match((await findings(old)).join(), /unsigned_removal/);
   });
 
   test("nothing goes on any doubt", async (t) => {
@@ -174,6 +213,36 @@ describe("SQLite", () => {
     // A server opens it, checks head and rows, and goes on.
     await writeRows(old.dir, [2]);
     assert.deepEqual(await left(old.file), [...rest(26), 31, 32]);
+  });
+
+  test("a server whose last row was removed while others wrote goes on", async (t) => {
+    const old = await oldTrail(t);
+    const { mac, keyId, signingPem } = old.keys;
+    const options = {
+      file: old.file,
+      headFile: join(old.dir, HEAD_FILE),
+      mac,
+      keyId,
+      signingPem,
+      busyTimeoutMs: 5_000,
+    };
+    const event = (call: string) =>
+      encodeRecord(sampleEvent(call), { redact: (value) => value, hashKey: old.keys.redaction });
+    const idle = new SqliteWriter(options);
+    t.after(() => idle.close());
+    idle.append([event("idle-1")]);
+    const busy = new SqliteWriter(options);
+    for (const call of ["a", "b"]) {
+      busy.append([event(call)]);
+      busy.checkpoint();
+    }
+    busy.close();
+    await run(old, { now: () => new Date(Date.now() + 400 * 86_400_000) });
+    assert.deepEqual(await left(old.file), [33]);
+    idle.append([event("idle-2")]);
+    assert.deepEqual(await left(old.file), [33, 34]);
+    idle.checkpoint();
+    assert.deepEqual(await findings(old), []);
   });
 
   test("killed after the export, the next run exports and removes", async (t) => {

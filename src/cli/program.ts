@@ -154,6 +154,9 @@ command("verify", "Prove that nobody edited the trail, and say which rows were i
   )
   .option("--writer <chain>", "only this chain; what others say about it is not looked at")
   .option("--no-copy", "do not compare with the copy in CloudWatch Logs")
+  .option("--bundle <dir>", "verify this export instead, offline")
+  .option("--public-key <file>", "with --bundle: the public key, which you have from elsewhere")
+  .option("--mac-key <file>", "with --bundle: the MAC key, to prove the rows after the last signature too")
   .option("--json", "for programs")
   .addHelpText(
     "after",
@@ -161,8 +164,14 @@ command("verify", "Prove that nobody edited the trail, and say which rows were i
       "  2  not verified: configuration, missing keys, database not reachable",
   )
   .action(async (flags: Record<string, unknown>) => {
-    const { json, since, writer, copy, ...rest } = flags;
+    const { json, since, writer, copy, bundle, publicKey, macKey, ...rest } = flags;
     const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+    if (typeof bundle === "string") {
+      const { verifyAuditBundle } = await import("./audit-verify-bundle.ts");
+      const keys = { publicKey: text(publicKey), macKey: text(macKey), json: json === true };
+      process.exitCode = await verifyAuditBundle(bundle, keys);
+      return;
+    }
     const settings = await settingsOf(rest);
     const { verifyAudit } = await import("./audit-verify.ts");
     const chosen = { json: json === true, copy: copy !== false, since: text(since), writer: text(writer) };
@@ -201,6 +210,18 @@ command(
   const { printPublicKey } = await import("./audit-keys.ts");
   await printPublicKey(settings);
 });
+
+command("export", "Write the trail, or a part, to a directory that can be verified on another machine", TRAIL, audit)
+  .requiredOption("--out <dir>", "directory to make")
+  .option("--since <time>", "ISO time, or relative: each chain begins at its last signature before")
+  .option("--until <time>", "ISO time, or relative: each chain ends at its first signature after")
+  .option("--writer <chain>", "only this chain")
+  .action(async ({ out, since, until, writer, ...flags }: Record<string, unknown>) => {
+    const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+    const settings = await settingsOf(flags);
+    const { exportAudit } = await import("./audit-export.ts");
+    await exportAudit(settings, { out: String(out), since: text(since), until: text(until), writer: text(writer) });
+  });
 
 /** A command with the options of these settings, and `--config` if it has any. */
 function command(name: string, description: string, settings: SettingName[] = [], parent = program): Command {

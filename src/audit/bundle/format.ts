@@ -51,6 +51,8 @@ export interface Manifest {
   /** What was asked for; null: everything. */
   since: string | null;
   until: string | null;
+  /** Whether all chains are in it, from where they begin to where they end. */
+  complete: boolean;
   /** Names the MAC key of the rows, as the database states it. */
   key_id: string | null;
   /** SHA-256 of the public key's SPKI in DER, hex. */
@@ -162,6 +164,7 @@ export function parseManifest(text: string): Manifest {
     created: textOf(fields.created, "created"),
     since: fields.since === null ? null : textOf(fields.since, "since"),
     until: fields.until === null ? null : textOf(fields.until, "until"),
+    complete: fields.complete === true,
     key_id: fields.key_id === null ? null : textOf(fields.key_id, "key_id"),
     public_key_sha256: textOf(fields.public_key_sha256, "public_key_sha256"),
     chains,

@@ -25,10 +25,13 @@ export async function rangeBetween(
   const to = moment("until", until);
   let after: Checkpoint | undefined;
   let through: Checkpoint | undefined;
+  let reached = false;
   for await (const checkpoint of reader.checkpoints(writer)) {
     if (checkpoint === undefined || !checkpointIsAuthentic(key, checkpoint)) continue;
     const time = Date.parse(checkpoint.time);
-    if (from !== undefined && time < from) after = checkpoint;
+    // Up to the first that is not before, as the verifier goes: a clock may have been set back.
+    if (from !== undefined && time >= from) reached = true;
+    if (from !== undefined && !reached) after = checkpoint;
     if (to !== undefined && time > to) {
       through = checkpoint;
       break;

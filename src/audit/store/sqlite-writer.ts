@@ -12,6 +12,7 @@ import {
   writeHeadFile,
 } from "../checkpoint.ts";
 import { COLUMNS, parseBody, project, recordId } from "../record.ts";
+import { tombstoneIsAuthentic, toTombstone } from "../tombstone.ts";
 import { createSchema } from "./sqlite-schema.ts";
 import { StoreError } from "./store.ts";
 
@@ -161,13 +162,21 @@ export class SqliteWriter {
     const known = this.#known;
     if (known !== undefined) {
       const row = head?.seq === known.seq ? head : toHead(connection.selectMac.get(known.seq));
-      if (row === undefined || !sameMac(row.mac, known.mac)) {
+      const gone = row === undefined && !this.#buried(connection.db, known.seq);
+      if (gone || (row !== undefined && !sameMac(row.mac, known.mac))) {
         throw new StoreError(
           `row ${known.seq}, written by this server, is gone from ${this.#options.file}: ${ROLLED_BACK}`,
         );
       }
     }
     return head;
+  }
+
+  /** Whether a row was removed on purpose: a signed tombstone says so. */
+  #buried(db: DatabaseSync, seq: number): boolean {
+    const stone = db.prepare("SELECT * FROM tombstones ORDER BY seq DESC LIMIT 1").get();
+    const tombstone = stone && toTombstone(stone);
+    return tombstone !== undefined && tombstone.seq >= seq && tombstoneIsAuthentic(this.#publicKey, tombstone);
   }
 
   #open(): Connection {
