@@ -51,7 +51,7 @@ function question(roles: Role[], effect: Effect, resource?: PolicyResource): Pol
   return {
     principal: someone(...roles),
     tool: TOOL_OF[effect],
-    resource: resource ?? (effect === "read" ? SCOPE : instance()),
+    resource: resource ?? (effect === "read" || effect === "audit" ? SCOPE : instance()),
     dryRun: false,
   };
 }
@@ -293,7 +293,7 @@ test("mayEverUse never hides a tool that decide would allow", async () => {
       for (const { effect, name } of TOOLS) {
         for (const principal of [someone("viewer"), { ...someone("operator"), id: "bob", via: "os_user" } as const]) {
           const may = engine.mayEverUse(principal, name);
-          const resource = effect === "read" ? SCOPE : instance();
+          const resource = effect === "read" || effect === "audit" ? SCOPE : instance();
           const { verdict } = engine.decide({ principal, tool: name, resource, dryRun: false });
           if (verdict !== "deny") {
             allowed += 1;
