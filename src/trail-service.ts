@@ -51,8 +51,18 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
   const store = await openStore(setup, settings, keys, log);
   const { remote, local } = setup.anchorWriters();
   let writer: string | undefined;
+  let opened: AuditState | undefined;
+  const state = once(async () => {
+    opened = await setup.openState();
+    return opened;
+  });
+  const service = setup.logs();
   const latest = async () => {
     const checkpoint = await store.checkpoint();
+    if (service !== undefined && checkpoint !== undefined && checkpoint.writer !== writer) {
+      // From here on nothing of this chain may be removed before it has been copied.
+      await (await state()).markShipped(checkpoint.writer, 0);
+    }
     writer = checkpoint?.writer;
     return checkpoint;
   };
@@ -69,12 +79,6 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
     timeoutMs: settings.audit_timeout_s * 1000,
     anchored: remote.length === 0 ? undefined : () => anchorer?.first() ?? Promise.resolve(),
   });
-  let opened: AuditState | undefined;
-  const state = once(async () => {
-    opened = await setup.openState();
-    return opened;
-  });
-  const service = setup.logs();
   const sink: LogSink | undefined =
     service &&
     startLogSink({

@@ -34,8 +34,8 @@ export interface RetainOptions {
   open: () => AuditReader | Promise<AuditReader>;
   store: RetentionStore;
   state: Pick<AuditState, "lease" | "release" | "shipped">;
-  /** Verifies all of the trail. */
-  verify: () => Promise<{ ok: boolean; problem_count: number }>;
+  /** Verifies all of the trail as it is in one moment, in which the reader stays. */
+  verify: (reader: AuditReader) => Promise<{ ok: boolean; problem_count: number }>;
   /** Ed25519, private. */
   signingKey: KeyObject;
   /** Names the MAC key of the rows. */
@@ -89,8 +89,6 @@ export async function retain(options: RetainOptions): Promise<Retained> {
     );
   }, LEASE_MS / 4);
   try {
-    const { ok, problem_count } = await options.verify();
-    if (!ok) throw new RetentionError(`the trail has ${problem_count} problems: nothing is removed; run audit verify`);
     const done: Retained["parts"] = [];
     for (const part of await options.store.parts(before)) {
       if (lost) throw new RetentionError("another process took over the removal");
@@ -108,7 +106,9 @@ async function retire(part: RemovablePart, before: Date, options: RetainOptions)
   const reader = await options.open();
   let prepared: { bundle: string; tombstones: Tombstone[] } | undefined;
   try {
-    await reader.freeze();
+    // What is exported and signed for is what was verified, whatever happens to the database meanwhile.
+    const { ok, problem_count } = await options.verify(reader);
+    if (!ok) throw new RetentionError(`the trail has ${problem_count} problems: nothing is removed; run audit verify`);
     await refuse(part, before, reader, options);
     const ranges = await uncovered(part, reader, options);
     if (options.dryRun) return { ...told, rows: 0, bundle: undefined };

@@ -1,6 +1,10 @@
-import { MIN_RETENTION_DAYS, type RetainOptions, retain } from "../audit/retain.ts";
+import { createPrivateKey } from "node:crypto";
+import { MIN_RETENTION_DAYS, type RetainOptions, type RetentionStore, retain } from "../audit/retain.ts";
+import { verifyTrail } from "../audit/verify/trail.ts";
 import { ConfigError, type Settings } from "../config.ts";
+import type { TrailSetup } from "../trail-setup.ts";
 import { print } from "./table.ts";
+import { openTrailSource } from "./trail-source.ts";
 
 export interface RetainFlags {
   /** `90d`. */
@@ -19,7 +23,7 @@ export type RetainSource = Omit<RetainOptions, "olderThanDays" | "out" | "dryRun
 export async function retainAudit(
   settings: Settings,
   flags: RetainFlags,
-  open: (settings: Settings) => Promise<RetainSource>,
+  open: (settings: Settings) => Promise<RetainSource> = openRetainSource,
 ): Promise<void> {
   const olderThanDays = days(flags.olderThan);
   const source = await open(settings);
@@ -45,6 +49,36 @@ export async function retainAudit(
     await source.store.close();
     await source.close();
   }
+}
+
+async function openRetainSource(settings: Settings): Promise<RetainSource> {
+  const source = await openTrailSource(settings);
+  const { setup, keys, anchors, copy, shipped, head } = source;
+  try {
+    const { signingPem, keyId } = await setup.keys();
+    return {
+      open: () => setup.openReader(),
+      store: await openStore(setup),
+      state: await source.state(),
+      verify: (reader) => verifyTrail({ reader, keys, anchors, copy, shipped, head }),
+      signingKey: createPrivateKey(signingPem),
+      keyId,
+      anchors,
+      close: source.close,
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function openStore(setup: TrailSetup): Promise<RetentionStore> {
+  if (setup.inPostgres) {
+    const { openPostgresRetention } = await import("../audit/store/postgres-retain.ts");
+    return openPostgresRetention(await setup.target());
+  }
+  const { openSqliteRetention } = await import("../audit/store/sqlite-retain.ts");
+  return openSqliteRetention(setup.file);
 }
 
 function days(text: string): number {

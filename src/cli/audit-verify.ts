@@ -3,7 +3,7 @@ import { type Verification, verifyTrail } from "../audit/verify/trail.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { parseTime } from "../core/time.ts";
 import { paint, print, safe } from "./table.ts";
-import { openTrailSource, type VerifySource } from "./trail-source.ts";
+import { openTrailSource, type TrailSource } from "./trail-source.ts";
 
 export interface VerifyFlags {
   since?: string | undefined;
@@ -20,7 +20,7 @@ const REDRAW_MS = 100;
 export async function verifyAudit(
   settings: Settings,
   flags: VerifyFlags,
-  open: (settings: Settings) => Promise<VerifySource> = openTrailSource,
+  open: (settings: Settings) => Promise<TrailSource> = openTrailSource,
 ): Promise<number> {
   const since = flags.since === undefined ? undefined : parseTime(flags.since);
   if (flags.since !== undefined && since === undefined) {

@@ -193,6 +193,22 @@ command(
     await migrateAudit(await settingsOf(flags), { serverUser, readerUser, retentionUser }, passwords);
   });
 
+command("retain", "Export what is old, sign for it, and remove it", [...TRAIL, "audit_anchor_kms_key"], audit)
+  .requiredOption("--older-than <days>", "90d or more")
+  .requiredOption("--out <dir>", "directory that gets the exports; keep them")
+  .option("--dry-run", "say what would be removed, and remove nothing")
+  .option("--json", "for programs")
+  .action(async ({ olderThan, out, dryRun, json, ...flags }: Record<string, unknown>) => {
+    const { retainAudit } = await import("./audit-retain.ts");
+    const retainFlags = {
+      olderThan: String(olderThan),
+      out: String(out),
+      dryRun: dryRun === true,
+      json: json === true,
+    };
+    await retainAudit(await settingsOf(flags), retainFlags);
+  });
+
 const auditKeys = audit.command("keys").description("The keys that protect the trail");
 command("generate", "Make a set of keys and print it, for a secret that audit_keys_arn names", [], auditKeys)
   .option("--force", "print secrets on a terminal too")
