@@ -17,6 +17,7 @@ export interface CopyReport {
 }
 
 const CHUNK_ROWS = 256;
+const FRESH_MS = 300_000;
 /** State, then the first half of a SHA-256. */
 const ENTRY_BYTES = 17;
 const ARRIVED = 1;
@@ -78,11 +79,16 @@ export class CopiedChain {
         this.#report.matched += 1;
         this.#ranges.end();
       } else this.#ranges.add("differs_from_copy", row.seq);
-    } else if (row.seq > shipped) {
+    } else if (row.seq > shipped || this.#isFresh(row)) {
       this.#report.not_yet_copied += 1;
     } else if (keptSince !== undefined && Date.parse(row.timestamp ?? "") < keptSince) {
       this.#report.expired += 1;
     } else this.#ranges.add("missing_in_copy", row.seq);
+  }
+
+  /** What was confirmed may take a while to be readable there. */
+  #isFresh({ timestamp }: StoredRow): boolean {
+    return Math.abs(Date.now() - Date.parse(timestamp ?? "")) < FRESH_MS;
   }
 
   /** Reports what the store should have had after this row. */
