@@ -51,6 +51,7 @@ const RULES: Record<string, Rule> = {
       "audit",
       "mcp",
       "config.ts",
+      "trail-service.ts",
       "trail-setup.ts",
       "version.ts",
     ],
