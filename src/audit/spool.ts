@@ -135,16 +135,18 @@ export class Spool {
   async #drainFile(path: string, store: (body: Uint8Array) => Promise<void>): Promise<void> {
     const content = await readFile(path).catch(ignoreMissing);
     if (content === undefined) return;
-    const bodies = this.#decode(content, path);
-    for (let start = 0; start < bodies.length; start += DRAIN_ROWS) {
-      await Promise.all(bodies.slice(start, start + DRAIN_ROWS).map(store));
+    let rows = 0;
+    // A slice at a time: while the store is down, this is tried again and again.
+    for (const bodies of this.#decode(content, path)) {
+      await Promise.all(bodies.map(store));
+      rows += bodies.length;
     }
     await unlink(path).catch(ignoreMissing);
-    if (bodies.length > 0) this.#options.log.info({ rows: bodies.length }, "spooled audit rows reached the store");
+    if (rows > 0) this.#options.log.info({ rows }, "spooled audit rows reached the store");
   }
 
-  #decode(content: Buffer, path: string): Buffer[] {
-    const bodies: Buffer[] = [];
+  *#decode(content: Buffer, path: string): Generator<Buffer[]> {
+    let bodies: Buffer[] = [];
     for (let start = 0; start < content.length; ) {
       const newline = content.indexOf(10, start);
       const end = newline < 0 ? content.length : newline;
@@ -157,8 +159,11 @@ export class Spool {
       // followed by more), and the log is where it can still be seen.
       else if (newline >= 0)
         this.#options.log.error({ path, line: line.toString("utf8") }, "a line of the audit spool is not authentic");
+      if (bodies.length < DRAIN_ROWS) continue;
+      yield bodies;
+      bodies = [];
     }
-    return bodies;
+    yield bodies;
   }
 }
 

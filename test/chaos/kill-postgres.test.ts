@@ -150,6 +150,9 @@ test(`PostgreSQL killed ${RESTARTS} times and connections cut, under load`, asyn
   try {
     await madeChanges(1);
     for (let round = 0; round < RESTARTS; round += 1) await outage(server, round);
+  } catch (error) {
+    await server.kill();
+    throw error;
   } finally {
     over = true;
   }
