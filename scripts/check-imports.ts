@@ -28,11 +28,16 @@ const RULES: Record<string, Rule> = {
   "version.ts": { rooms: [], packages: NONE },
   "manifest.ts": { rooms: ["core"], packages: NONE },
   "trail-database.ts": { rooms: [...EVERYONE, "aws", "audit", "config.ts"], packages: NONE },
+  "trail-places.ts": { rooms: [...EVERYONE, "aws", "audit", "config.ts"], packages: NONE },
   "trail-setup.ts": {
-    rooms: [...EVERYONE, "aws", "audit", "config.ts", "trail-database.ts", "version.ts"],
+    rooms: [...EVERYONE, "aws", "audit", "config.ts", "trail-database.ts", "trail-places.ts", "version.ts"],
     packages: NONE,
   },
-  "trail-service.ts": { rooms: [...EVERYONE, "audit", "config.ts", "trail-setup.ts"], packages: NONE },
+  "trail-outposts.ts": { rooms: [...EVERYONE, "audit", "config.ts", "trail-setup.ts"], packages: NONE },
+  "trail-service.ts": {
+    rooms: [...EVERYONE, "audit", "config.ts", "trail-outposts.ts", "trail-setup.ts"],
+    packages: NONE,
+  },
   "app.ts": {
     rooms: [
       ...EVERYONE,

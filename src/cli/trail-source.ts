@@ -35,13 +35,14 @@ export async function openTrailSource(settings: Settings): Promise<TrailSource> 
       opened.push(state);
       return state;
     };
-    const copy = await setup.copy();
+    const places = setup.hasPlaces ? await setup.places() : undefined;
+    const copy = await places?.copy();
     return {
       name: await setup.place(),
       reader,
       setup,
       keys: await setup.verifyKeys(),
-      anchors: setup.anchorReaders(),
+      anchors: places?.anchorReaders() ?? [],
       copy,
       // Before the trail is read, which goes on growing.
       shipped: copy && (await (await state()).shipped()),
