@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createPrivateKey, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import type { TestContext } from "node:test";
 import pg from "pg";
@@ -18,6 +19,8 @@ import { type Verification, type VerifyOptions, verifyTrail } from "./trail.ts";
 
 const keySet = generateKeySet();
 export const keys = parseKeySet(keySet, "the test");
+/** What no attacker has, but one who copied the server's keys too. */
+export const signing: KeyObject = createPrivateKey(keys.signingPem);
 const publicKey: TrailKeys = { signingPublic: keys.signingPublic };
 
 /** A database with chains, and who may log in to it. */
