@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { after, before, type TestContext, test } from "node:test";
+import { build } from "esbuild";
 import { eventually } from "../../../test/support/eventually.ts";
 import { type Postgres, startPostgres } from "../../../test/support/postgres.ts";
 import { startTcpProxy } from "../../../test/support/tcp-proxy.ts";
-import { memoryLog } from "../test-support.ts";
+import { memoryLog, output, startScript, temporaryDirectory } from "../test-support.ts";
 import { copyOf, keys, makeTrail, type Trail, tamper } from "./attacks-postgres-support.ts";
 import type { VerifySource } from "./verify-worker.ts";
 import { watchTrail } from "./watch.ts";
@@ -74,4 +76,48 @@ test("a database that is away, or lets nobody in, is a warning and no finding", 
   assert.match(JSON.stringify(refused.log.lines), /password authentication failed/);
   assert.doesNotMatch(JSON.stringify(refused.log.lines), /of yesterday/);
   assert.deepEqual([refused.watch.status().ok, refused.errors()], [undefined, []]);
+});
+
+test("bundled, as in dist/, the worker loads the driver and verifies", { timeout: 60_000 }, async (t) => {
+  const dir = temporaryDirectory(t);
+  await build({
+    entryPoints: ["watch", "verify-worker"].map((name) => join(import.meta.dirname, `${name}.ts`)),
+    outdir: dir,
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    // As scripts/build.ts has it.
+    mainFields: ["module", "main"],
+    conditions: ["module"],
+    banner: {
+      js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
+    },
+    logLevel: "silent",
+  });
+  const code = `
+    const [dir, json] = process.argv.slice(1);
+    const { createPublicKey } = await import("node:crypto");
+    const { watchTrail } = await import("file://" + dir + "/watch.js");
+    const { source, mac, keyId, publicPem } = JSON.parse(json);
+    const say = (fields, message) => console.log(message, JSON.stringify(fields));
+    const watch = watchTrail({
+      source: async () => source,
+      keys: { mac: Buffer.from(mac, "hex"), keyId, signingPublic: createPublicKey(publicPem) },
+      places: async () => ({ anchors: [], copy: undefined }),
+      intervalMs: 10,
+      log: { debug: say, info: say, warn: say, error: say },
+    });
+    const timer = setInterval(() => {
+      const { last_run_at, errors_total, ok, problems } = watch.status();
+      if (last_run_at === undefined && errors_total === 0) return;
+      console.log(JSON.stringify({ ok, problems }));
+      clearInterval(timer);
+      void watch.close();
+    }, 20);`;
+  const publicPem = keys.signingPublic.export({ type: "spki", format: "pem" });
+  const { mac, keyId } = keys;
+  const given = { source: sourceOf(trail), mac: Buffer.from(mac).toString("hex"), keyId, publicPem };
+  const text = await output(startScript(t, code, [dir, JSON.stringify(given)]));
+  assert.equal(text, '{"ok":true,"problems":0}\n');
 });
