@@ -117,7 +117,7 @@ async function attacked(
   attack: string | Parameters<typeof tamper>[1],
   expected: { alone: Found[]; anchored: Found[] },
 ): Promise<void> {
-  const copy = await copyOf(t, trail);
+  const copy = await copyOf(trail, t);
   const outside = await places(t);
   await anchorAll(copy, outside);
   const both = [outside.files, outside.cloudwatch];
@@ -195,7 +195,7 @@ async function signAgain(client: Parameters<typeof rowsOf>[0], rows: Awaited<Ret
 }
 
 test("the whole database put back to an earlier copy of itself", { timeout: 60_000 }, async (t) => {
-  const copy = await copyOf(t, trail);
+  const copy = await copyOf(trail, t);
   const outside = await places(t);
   const anchors = [outside.files, outside.cloudwatch];
   const store = openStore(copy.writer);
@@ -203,7 +203,7 @@ test("the whole database put back to an earlier copy of itself", { timeout: 60_0
   await append(store, 5);
   await anchor(store, outside);
   // The store loses its connection here, and goes on with its chain.
-  const earlier = await copyOf(t, copy);
+  const earlier = await copyOf(copy, t);
   await eventually(() =>
     append(store, 1).then(
       () => true,
@@ -240,7 +240,7 @@ function started(chains: readonly { writer: string; rows: number }[], { chains: 
 
 /** A copy of the trail, all of it in a log group by way of the sink. */
 async function copied(t: TestContext) {
-  const at = await copyOf(t, trail);
+  const at = await copyOf(trail, t);
   const { service, group } = await places(t);
   const state = openPostgresState(targetOf(at.writer));
   t.after(() => state.close());

@@ -124,16 +124,17 @@ async function killedWriter(writer: Login): Promise<void> {
 
 let copies = 0;
 
-/** A copy of the whole database, as it is; whoever is connected loses the connection. Dropped with the test. */
-export async function copyOf(t: TestContext | undefined, source: Trail): Promise<Trail> {
+/** A copy of the whole database, as it is; whoever is connected loses the connection. */
+export async function copyOf(source: Trail, t?: TestContext): Promise<Trail & { drop(): Promise<unknown> }> {
   copies += 1;
   const { database } = source.superuser;
   const copy = `${database}_${copies}`;
   const maintenance = login({ ...source.superuser, database: "postgres" });
   await whileAlone(maintenance, database, `CREATE DATABASE ${copy} TEMPLATE ${database}`);
-  t?.after(() => query(maintenance, `DROP DATABASE IF EXISTS ${copy} WITH (FORCE)`));
+  const drop = () => query(maintenance, `DROP DATABASE IF EXISTS ${copy} WITH (FORCE)`);
+  t?.after(drop);
   const at = (given: Login) => login({ ...given, database: copy });
-  return { ...source, superuser: at(source.superuser), writer: at(source.writer), reader: at(source.reader) };
+  return { ...source, superuser: at(source.superuser), writer: at(source.writer), reader: at(source.reader), drop };
 }
 
 /** Puts a database in the place of another. */

@@ -34,7 +34,7 @@ after(async () => {
 
 /** A copy of the trail, shown to verify with all keys and with the public one alone. */
 async function sound(t: TestContext): Promise<Trail> {
-  const copy = await copyOf(t, trail);
+  const copy = await copyOf(trail, t);
   for (const publicOnly of [false, true]) {
     const { ok, problems, rows, warnings } = await verify(copy, { publicOnly });
     assert.deepEqual([ok, problems, rows], [true, [], 130]);

@@ -42,7 +42,7 @@ function start(t: TestContext, source: () => Promise<VerifySource>) {
 test("PostgreSQL in the worker: clean, then tampering is an error once, and a new one again", {
   timeout: 60_000,
 }, async (t) => {
-  const copy = await copyOf(t, trail);
+  const copy = await copyOf(trail, t);
   const [a = "", b = ""] = copy.chains;
   const { watch, log, errors } = start(t, async () => sourceOf(copy));
   await eventually(() => watch.status().ok === true, 30_000);
