@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
+import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { type Moto, startMoto } from "../support/moto.ts";
 import { type Login, login, type Postgres, query, startPostgres, type TestDatabase } from "../support/postgres.ts";
@@ -140,12 +141,13 @@ for (const [name, open] of [
     const store = open();
     const home = temporaryHome();
     const inPostgres = name === "PostgreSQL";
+    const copied = { MCP_AWS_AUDIT_LOG_GROUP: `/audit/${name}` };
     let proxy: FaultProxy;
     let server: HttpServerProcess;
     let instance: string;
 
     const audit = (args: string[], as: As = "reader", env: Record<string, string> = {}) =>
-      runCli(["audit", ...args], { home, endpoint: proxy.url, env: { ...store.env(as), ...env } });
+      runCli(["audit", ...args], { home, endpoint: proxy.url, env: { ...store.env(as), ...copied, ...env } });
     const ok = async (args: string[], as?: As, env?: Record<string, string>): Promise<string> => {
       const { code, stdout, stderr } = await audit(args, as, env);
       assert.equal(code, 0, `audit ${args.join(" ")}: ${stdout}${stderr}`);
@@ -173,7 +175,9 @@ for (const [name, open] of [
       for (let i = 0; i < 3; i += 1) await rawCall(old.url, { tool: "ec2_list_instances", key: keys.viewer });
       await old.stop();
       await store.age(home);
-      server = await startHttpServer({ ...common, env: store.env("server") });
+      // The group is new: what the old server wrote is copied by this one.
+      const create = { MCP_AWS_AUDIT_LOG_GROUP_CREATE: "true" };
+      server = await startHttpServer({ ...common, env: { ...store.env("server"), ...copied, ...create } });
       [instance = ""] = (await launch(proxy.url, { stopped: 1 })).stopped;
       await rawCall(server.url, { tool: "ec2_list_instances", key: keys.viewer });
       const start = { tool: "ec2_start_instance", args: { instance_id: instance } };
@@ -249,7 +253,10 @@ for (const [name, open] of [
         assert.match(text, /^✔ intact {2}\d+ rows$/m);
         assert.match(text, /proven up to row \d+/);
       }
+      await eventually(async () => (await intact()).copy.not_yet_copied === 0, 60_000);
       const found = await intact();
+      assert.deepEqual([found.copy.matched, found.copy.expired], [found.rows, 0]);
+      assert.ok(found.anchors_checked > 0);
       assert.equal(found.chains.length, inPostgres ? 2 : 1);
       const { writer } = found.chains.at(-1);
       const one = json(await ok(["verify", "--json", "--writer", writer, "--since", "1h"]));
@@ -274,7 +281,7 @@ for (const [name, open] of [
         assert.ok(!stderr.includes(WRONG) && !stderr.includes(password));
         assert.doesNotMatch(stderr, /\n\s+at /);
       }
-      for (const command of [["tail"], ["query"], ["export", "--out", join(home, "none")]]) {
+      for (const command of [["tail"], ["query"], ["export", "--out", join(home, "none")], ["migrate"]]) {
         const { code, stderr } = await audit(command, "reader", { AUDIT_DATABASE_URL: url.href });
         assert.equal(code, 2, stderr);
         assert.ok(!stderr.includes(WRONG));
@@ -361,7 +368,11 @@ for (const [name, open] of [
     });
 
     test("doctor looks at the trail too", async () => {
-      const doctor = await runCli(["doctor", "--json"], { home, endpoint: proxy.url, env: store.env("server") });
+      const doctor = await runCli(["doctor", "--json"], {
+        home,
+        endpoint: proxy.url,
+        env: { ...store.env("server"), ...copied },
+      });
       const { ok: fine, checks } = JSON.parse(doctor.stdout);
       assert.deepEqual([doctor.code, fine], [0, true], doctor.stdout);
       const { status, found } = checks.find((check: { name: string }) => check.name === "audit store");
