@@ -14,6 +14,7 @@ import { type Checkpoint, HEAD_FILE, signStatement, writeHeadFile } from "./chec
 import { loadKeys } from "./keys.ts";
 import { encodeRecord, parseBody, project, recordId } from "./record.ts";
 import { type RetainOptions, type RetentionStore, retain } from "./retain.ts";
+import type { TrailCopy } from "./sink/copies.ts";
 import { openPostgresReader } from "./store/postgres-reader.ts";
 import { openPostgresRetention } from "./store/postgres-retain.ts";
 import { type MigratedDatabase, migratedDatabase, targetOf } from "./store/postgres-support.ts";
@@ -21,21 +22,22 @@ import { openSqliteReader } from "./store/sqlite-reader.ts";
 import { openSqliteRetention } from "./store/sqlite-retain.ts";
 import { createSchema, TRIGGERS } from "./store/sqlite-schema.ts";
 import { SqliteWriter } from "./store/sqlite-writer.ts";
+import type { AuditReader } from "./store/store.ts";
 import { sampleEvent, temporaryDirectory, writeRows } from "./test-support.ts";
 import { tombstoneIsAuthentic } from "./tombstone.ts";
 import type { TrailKeys } from "./verify/keys.ts";
+import { verifyInOneMoment } from "./verify/one-moment.ts";
 import { verifyTrail } from "./verify/trail.ts";
 
 /** What the real verifier finds. */
 async function findings(old: { file: string; dir: string; keys: TrailKeys }): Promise<string[]> {
   const reader = openSqliteReader(old.file);
-  const head = { file: join(old.dir, HEAD_FILE), required: true };
-  const { problems } = await verifyTrail({ reader, keys: old.keys, head });
+  const { problems } = await verifyTrail({ reader, keys: old.keys, head: headOf(old) });
   await reader.close();
   return problems.map(({ kind, message }) => `${kind}: ${message}`);
 }
 
-const sound = async () => ({ ok: true, problem_count: 0 });
+const headOf = ({ dir }: { dir: string }) => ({ file: join(dir, HEAD_FILE), required: true });
 
 /** State of one process, kept in memory: what the options need of it. */
 function memoryState(shipped: [string, number][] = [], held = false) {
@@ -49,6 +51,7 @@ async function oldTrail(t: TestContext, events: (seq: number) => Parameters<type
   const signingKey = createPrivateKey(keys.signingPem);
   const file = join(dir, "audit.db");
   const db = new DatabaseSync(file);
+  db.exec("PRAGMA journal_mode = WAL");
   createSchema(db);
   const writer = "chain-0123456789abcdef";
   db.exec(`INSERT INTO meta VALUES ('writer', '${writer}'), ('key_id', '${keys.keyId}')`);
@@ -96,7 +99,7 @@ async function run(old: Old, changes: Partial<RetainOptions> = {}) {
       open: () => openSqliteReader(old.file),
       store,
       state: memoryState(),
-      verify: sound,
+      verify: (reader) => verifyInOneMoment({ reader, keys: old.keys, head: headOf(old) }),
       signingKey: old.signingKey,
       keyId: old.keys.keyId,
       mustBeShipped: false,
@@ -115,6 +118,16 @@ async function left(file: string): Promise<number[]> {
   for await (const row of reader.chain("")) seqs.push(row.seq);
   await reader.close();
   return seqs;
+}
+
+/** As whoever owns the file: what a row says is another matter then. */
+function edit(file: string, seq: number): void {
+  const db = new DatabaseSync(file, { timeout: 5_000 });
+  db.exec("DROP TRIGGER IF EXISTS audit_no_update");
+  db.prepare(
+    "UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'ann', 'bob') AS BLOB), user = 'bob' WHERE seq = ?",
+  ).run(seq);
+  db.close();
 }
 
 const rest = (from: number): number[] => Array.from({ length: 31 - from }, (_, i) => from + i);
@@ -179,7 +192,6 @@ describe("SQLite", () => {
     const refusals: [Partial<RetainOptions>, RegExp][] = [
       [{ olderThanDays: 89 }, /90 days at least/],
       [{ olderThanDays: Number.NaN }, /90 days at least/],
-      [{ verify: async () => ({ ok: false, problem_count: 3 }) }, /3 problems/],
       [{ state: memoryState([], true) }, /another process/],
       [{ mustBeShipped: true, state: memoryState([[old.writer, 19]]) }, /has not been copied/],
       [{ mustBeShipped: true }, /has not been copied/],
@@ -191,6 +203,31 @@ describe("SQLite", () => {
     assert.deepEqual(await left(old.file), rest(1));
     await run(old, { mustBeShipped: true, state: memoryState([[old.writer, 20]]) });
     assert.deepEqual(await left(old.file), rest(21));
+  });
+
+  test("nothing of a trail with which somebody tampered goes", async (t) => {
+    for (const seq of [3, 27]) {
+      const old = await oldTrail(t);
+      edit(old.file, seq);
+      await assert.rejects(run(old), /the trail has \d+ problems: nothing is removed; run audit verify/);
+      assert.deepEqual(await left(old.file), rest(1));
+      assert.ok(!existsSync(join(old.dir, "archive")));
+    }
+  });
+
+  test("what somebody edits after the verification is not what is exported", async (t) => {
+    const old = await oldTrail(t);
+    const verify = async (reader: AuditReader) => {
+      const found = await verifyInOneMoment({ reader, keys: old.keys, head: headOf(old) });
+      edit(old.file, 3);
+      return found;
+    };
+    const { parts } = await run(old, { verify });
+    const mac = { key: old.keys.mac, id: old.keys.keyId };
+    const found = await verifyBundle({ dir: parts[0]?.bundle ?? "", publicKey: old.keys.signingPublic, mac });
+    assert.deepEqual([found.problems, found.rows], [[], 20]);
+    assert.deepEqual(await left(old.file), rest(21));
+    assert.deepEqual(await findings(old), []);
   });
 
   test("a change without an outcome is kept", async (t) => {
@@ -336,17 +373,62 @@ describe("PostgreSQL", () => {
     }
   }
 
+  const keys = { mac, keyId: nameKey(mac), signingPublic: publicKey };
+  const common = {
+    open: () => openPostgresReader(targetOf(db.retention)),
+    state: memoryState(),
+    verify: (reader: AuditReader) => verifyInOneMoment({ reader, keys }),
+    signingKey,
+    keyId: nameKey(mac),
+    mustBeShipped: false,
+    olderThanDays: 90,
+  };
+
+  /** As whoever owns the database; back again when called with the names the other way round. */
+  async function editRow(from: string, to: string): Promise<void> {
+    await query(db.superuser, "ALTER TABLE audit.trail DISABLE TRIGGER append_only");
+    await query(
+      db.superuser,
+      `UPDATE audit.trail SET "user" = '${to}', body = convert_to(replace(convert_from(body, 'UTF8'), '${from}', '${to}'), 'UTF8')
+        WHERE writer = 'writer-00000000000000aa' AND seq = 1`,
+    );
+    await query(db.superuser, "ALTER TABLE audit.trail ENABLE ALWAYS TRIGGER append_only");
+  }
+
+  test("a login that may not remove rows is told so before anything else", async () => {
+    for (const login of [db.writer, db.reader])
+      await assert.rejects(openPostgresRetention(targetOf(login)), /may not remove rows: log in as a member of/);
+  });
+
+  test("nothing goes when somebody tampered, even with one chain while the next was verified", async (t) => {
+    const out = join(temporaryDirectory(t), "archive");
+    const store = await openPostgresRetention(targetOf(db.retention));
+    t.after(() => store.close());
+    await editRow("ann", "bob");
+    await assert.rejects(retain({ ...common, store, out }), /the trail has \d+ problems/);
+    await editRow("bob", "ann");
+    // The copy of the second chain is asked for once the first chain is verified.
+    const copy: TrailCopy = {
+      name: "a slow place",
+      retentionDays: undefined,
+      chains: async () => ["writer-00000000000000bb"],
+      async *rows() {
+        await editRow("ann", "bob");
+        yield* [];
+      },
+    };
+    const verify = (reader: AuditReader) => verifyInOneMoment({ reader, keys, copy });
+    await assert.rejects(retain({ ...common, store, out, verify }), /the trail has \d+ problems/);
+    await editRow("bob", "ann");
+    assert.equal((await query(db.owner, "SELECT FROM audit.trail")).length, 6);
+    assert.ok(!existsSync(out));
+  });
+
   test("whole months go, oldest first; killed in between, the next run finishes without exporting anew", async (t) => {
     const out = join(temporaryDirectory(t), "archive");
     const options = (store: RetentionStore): RetainOptions => ({
-      open: () => openPostgresReader(targetOf(db.retention)),
+      ...common,
       store,
-      state: memoryState(),
-      verify: sound,
-      signingKey,
-      keyId: nameKey(mac),
-      mustBeShipped: false,
-      olderThanDays: 90,
       out,
     });
     const store = await openPostgresRetention(targetOf(db.retention));

@@ -19,8 +19,9 @@ export async function exportAudit(
 ): Promise<void> {
   const since = moment("--since", flags.since);
   const until = moment("--until", flags.until);
-  const source = await open(settings);
+  let source: TrailSource | undefined;
   try {
+    source = await open(settings);
     const { reader, keys, anchors } = source;
     const { out, writer } = flags;
     const { manifest, manifestSha256 } = await exportBundle({ reader, keys, anchors, out, since, until, writer });
@@ -32,7 +33,7 @@ export async function exportAudit(
   } catch (error) {
     throw new ConfigError(`Not exported: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
-    await source.close();
+    await source?.close();
   }
 }
 

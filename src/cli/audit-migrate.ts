@@ -1,5 +1,4 @@
 import { migrate } from "../audit/store/postgres-migrate.ts";
-import { StoreError } from "../audit/store/store.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { TrailSetup } from "../trail-setup.ts";
 import { print } from "./table.ts";
@@ -41,8 +40,7 @@ export async function migrateAudit(
     print(from === to ? `The schema is up to date (version ${to}).` : `The schema went from version ${from} to ${to}.`);
     for (const name of logins) print(`Login ${name} is ready.`);
   } catch (error) {
-    if (error instanceof StoreError) throw new ConfigError(error.message);
-    throw error;
+    throw new ConfigError(`Not migrated: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
     setup.destroy();
   }

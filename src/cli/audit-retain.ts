@@ -1,6 +1,6 @@
 import { createPrivateKey } from "node:crypto";
 import { MIN_RETENTION_DAYS, type RetainOptions, type RetentionStore, retain } from "../audit/retain.ts";
-import { verifyTrail } from "../audit/verify/trail.ts";
+import { verifyInOneMoment } from "../audit/verify/one-moment.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import type { TrailSetup } from "../trail-setup.ts";
 import { print } from "./table.ts";
@@ -26,8 +26,9 @@ export async function retainAudit(
   open: (settings: Settings) => Promise<RetainSource> = openRetainSource,
 ): Promise<void> {
   const olderThanDays = days(flags.olderThan);
-  const source = await open(settings);
+  let source: RetainSource | undefined;
   try {
+    source = await open(settings);
     const { out, dryRun } = flags;
     const mustBeShipped = settings.audit_log_group !== undefined;
     const done = await retain({ ...source, olderThanDays, out, dryRun, mustBeShipped });
@@ -46,8 +47,8 @@ export async function retainAudit(
   } catch (error) {
     throw new ConfigError(`Not removed: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
-    await source.store.close();
-    await source.close();
+    await source?.store.close();
+    await source?.close();
   }
 }
 
@@ -60,7 +61,7 @@ async function openRetainSource(settings: Settings): Promise<RetainSource> {
       open: () => setup.openReader(),
       store: await openStore(setup),
       state: await source.state(),
-      verify: (reader) => verifyTrail({ reader, keys, anchors, copy, shipped, head }),
+      verify: (reader) => verifyInOneMoment({ reader, keys, anchors, copy, shipped, head }),
       signingKey: createPrivateKey(signingPem),
       keyId,
       anchors,

@@ -42,11 +42,16 @@ export async function queryAudit(
 }
 
 async function withTrail(settings: Settings, work: (trail: AuditReader) => Promise<void>): Promise<void> {
-  const trail = await openTrailReader(settings);
   try {
-    await work(trail);
-  } finally {
-    await trail.close();
+    const trail = await openTrailReader(settings);
+    try {
+      await work(trail);
+    } finally {
+      await trail.close();
+    }
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigError(`The trail cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
@@ -57,12 +62,12 @@ function moment(flag: string, given: unknown): string | undefined {
   return time;
 }
 
-/** A narrow terminal gets the columns that matter and short ones; what is no terminal is not cut to its width. */
+/** A narrow terminal gets the columns that matter and short ones; what is no terminal is wide unless COLUMNS says. */
 const NARROW = 110;
 
 function show(row: TrailRow, json: boolean): string {
   if (json) return JSON.stringify(row);
-  const width = process.stdout.columns ?? 200;
+  const width = process.stdout.columns ?? (Number(process.env.COLUMNS) || 200);
   const cell = (value: unknown, size: number) => cut(safe(value), size).padEnd(size);
   const good = row.result === "success" || row.result === "pending";
   // Of today's format: always UTC, to the millisecond.

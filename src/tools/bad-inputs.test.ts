@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { startWorld, type World } from "../../test/support/world.ts";
 import { COMMON_WRONG, UNKNOWN_KEYS, type WrongArguments } from "../../test/support/wrong.ts";
+import { auditWrong } from "./audit/wrong-support.ts";
 import { catalog } from "./catalog.ts";
 import { cloudwatchWrong } from "./cloudwatch/wrong-support.ts";
 import { costWrong } from "./cost/wrong-support.ts";
@@ -19,6 +20,7 @@ const WRONG: Record<string, WrongArguments> = {
   ...cloudwatchWrong,
   ...logsWrong,
   ...costWrong,
+  ...auditWrong,
 };
 
 let world: World;

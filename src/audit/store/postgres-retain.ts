@@ -2,17 +2,29 @@ import type { Client } from "pg";
 import type { RemovablePart, RetentionStore } from "../retain.ts";
 import type { Tombstone } from "../tombstone.ts";
 import { connect, type PostgresTarget } from "./postgres-connection.ts";
+import { ROLES } from "./postgres-schema.ts";
+import { StoreError } from "./store.ts";
 
 const STATEMENT_TIMEOUT_MS = 600_000;
 const BOUNDS = "pg_get_expr(c.relpartbound, c.oid)";
 
-/** Takes whole months out of a trail in PostgreSQL; logs in as a member of the role for retention. */
+/**
+ * Takes whole months out of a trail in PostgreSQL; logs in as a member of the role for retention.
+ * @throws StoreError for a login that may not, before anything is exported for nothing
+ */
 export async function openPostgresRetention(target: PostgresTarget): Promise<RetentionStore> {
   const client = await connect(target, {
     application: "mcp-aws-server audit retain",
     statementTimeoutMs: STATEMENT_TIMEOUT_MS,
   });
-  return new PostgresRetention(client);
+  const retention = new PostgresRetention(client);
+  try {
+    await retention.check();
+    return retention;
+  } catch (error) {
+    await retention.close();
+    throw error;
+  }
 }
 
 class PostgresRetention implements RetentionStore {
@@ -20,6 +32,17 @@ class PostgresRetention implements RetentionStore {
 
   constructor(client: Client) {
     this.#client = client;
+  }
+
+  async check(): Promise<void> {
+    const { rows } = await this.#client.query(
+      "SELECT current_user AS login, has_function_privilege('audit.retire_partition(text)', 'EXECUTE') AS may",
+    );
+    if (rows[0]?.may !== true) {
+      throw new StoreError(
+        `${rows[0]?.login} may not remove rows: log in as a member of ${ROLES.retention} (audit migrate --retention-user)`,
+      );
+    }
   }
 
   async parts(before: Date): Promise<RemovablePart[]> {

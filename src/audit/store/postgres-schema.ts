@@ -120,8 +120,9 @@ GRANT SELECT ON audit.trail, audit.checkpoints, audit.tombstones, audit.meta, au
   TO ${ROLES.reader}, ${ROLES.retention};
 
 GRANT INSERT ON audit.tombstones TO ${ROLES.retention};
-GRANT USAGE ON SCHEMA state TO ${ROLES.retention};
-GRANT SELECT ON state.shipped TO ${ROLES.retention};
+-- Verification needs to know which rows must be in the copy already.
+GRANT USAGE ON SCHEMA state TO ${ROLES.reader}, ${ROLES.retention};
+GRANT SELECT ON state.shipped TO ${ROLES.reader}, ${ROLES.retention};
 GRANT SELECT, INSERT, UPDATE, DELETE ON state.leases TO ${ROLES.retention};
 GRANT EXECUTE ON FUNCTION audit.retire_partition(text) TO ${ROLES.retention};
 `;

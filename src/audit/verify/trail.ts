@@ -53,6 +53,8 @@ export interface VerifyOptions {
   since?: string | undefined;
   /** Only this chain. What other chains say about it is not looked at then. */
   writer?: string | undefined;
+  /** The reader stands at the moment to be verified already; without it each chain is read in a moment of its own. */
+  frozen?: boolean | undefined;
   onProgress?: ((progress: { rows: number; estimate: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -144,9 +146,9 @@ class Run {
   }
 
   async #chain(writer: string): Promise<void> {
-    const { reader, keys, head, since } = this.#options;
+    const { reader, keys, head, since, frozen = false } = this.#options;
     const copied = await this.#copiedChain(writer);
-    await reader.freeze();
+    if (!frozen) await reader.freeze();
     const state = await checkChain({
       reader,
       writer,
