@@ -25,8 +25,8 @@ import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
 import { prompts, promptText } from "./tools/prompts.ts";
 import { chooseTools } from "./tools/toolsets.ts";
-import { startTrail } from "./trail-service.ts";
-import { TrailSetup } from "./trail-setup.ts";
+import { startTrail } from "./trail/service.ts";
+import { TrailSetup } from "./trail/setup.ts";
 import { version } from "./version.ts";
 
 /** The server without its transport. */

@@ -1,6 +1,6 @@
 import { migrate } from "../audit/store/postgres-migrate.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import { TrailSetup } from "../trail-setup.ts";
+import { TrailSetup } from "../trail/setup.ts";
 import { print } from "./table.ts";
 
 const KINDS = { writer: "SERVER", reader: "READER", retention: "RETENTION" } as const;

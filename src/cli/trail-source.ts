@@ -3,7 +3,7 @@ import type { AuditState } from "../audit/state.ts";
 import type { AuditReader } from "../audit/store/store.ts";
 import type { VerifyOptions } from "../audit/verify/trail.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import { TrailSetup } from "../trail-setup.ts";
+import { TrailSetup } from "../trail/setup.ts";
 
 /** A trail, and everything it can be held against. */
 export interface TrailSource extends Omit<VerifyOptions, "since" | "writer" | "onProgress" | "signal" | "reader"> {

@@ -1,18 +1,18 @@
 import { join } from "node:path";
-import type { AnchorHealth } from "./audit/anchors.ts";
-import { HEAD_FILE } from "./audit/checkpoint.ts";
-import type { AuditKeys } from "./audit/keys.ts";
-import type { LogSinkHealth } from "./audit/sink/cloudwatch-logs.ts";
-import type { AuditState } from "./audit/state.ts";
-import { openSqliteStore } from "./audit/store/sqlite.ts";
-import type { AuditStore } from "./audit/store/store.ts";
-import { createTrail, type Trail, type TrailHealth } from "./audit/trail.ts";
-import type { TrailWatch, WatchStatus } from "./audit/verify/watch.ts";
-import type { Settings } from "./config.ts";
-import type { Log } from "./core/log.ts";
-import { once } from "./core/once.ts";
-import type { Outposts } from "./trail-outposts.ts";
-import type { TrailSetup } from "./trail-setup.ts";
+import type { AnchorHealth } from "../audit/anchors.ts";
+import { HEAD_FILE } from "../audit/checkpoint.ts";
+import type { AuditKeys } from "../audit/keys.ts";
+import type { LogSinkHealth } from "../audit/sink/cloudwatch-logs.ts";
+import type { AuditState } from "../audit/state.ts";
+import { openSqliteStore } from "../audit/store/sqlite.ts";
+import type { AuditStore } from "../audit/store/store.ts";
+import { createTrail, type Trail, type TrailHealth } from "../audit/trail.ts";
+import type { TrailWatch, WatchStatus } from "../audit/verify/watch.ts";
+import type { Settings } from "../config.ts";
+import type { Log } from "../core/log.ts";
+import { once } from "../core/once.ts";
+import type { Outposts } from "./outposts.ts";
+import type { TrailSetup } from "./setup.ts";
 
 export interface TrailServiceHealth {
   trail: TrailHealth;
@@ -57,7 +57,7 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
   });
   let outposts: Outposts | undefined;
   if (setup.hasPlaces) {
-    const { startOutposts } = await import("./trail-outposts.ts");
+    const { startOutposts } = await import("./outposts.ts");
     outposts = await startOutposts({ setup, settings, store, state, log }).catch(async (error: unknown) => {
       await store.close();
       throw error;
@@ -83,7 +83,7 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
     state,
     async watch() {
       if (settings.audit_verify_interval_s === 0 || watch !== undefined) return;
-      const { watchTrail } = await import("./audit/verify/watch.ts");
+      const { watchTrail } = await import("../audit/verify/watch.ts");
       watch = watchTrail({
         source: () => setup.verifySource(),
         keys,
@@ -133,7 +133,7 @@ async function openStore(setup: TrailSetup, settings: Settings, keys: AuditKeys,
       log.warn({ error: message }, "the audit checkpoint was not written; it is tried again");
     return openSqliteStore({ ...common, file: setup.file, headFile: join(setup.dir, HEAD_FILE), warn });
   }
-  const { openPostgresStore } = await import("./audit/store/postgres.ts");
+  const { openPostgresStore } = await import("../audit/store/postgres.ts");
   return openPostgresStore({
     ...common,
     target: await setup.target(),

@@ -1,13 +1,13 @@
-import { bucketAnchorReader, bucketAnchorWriter } from "./audit/sink/bucket-anchors.ts";
-import type { AnchorReader, AnchorWriter, TrailCopy } from "./audit/sink/copies.ts";
-import { fileAnchorReader, fileAnchorWriter } from "./audit/sink/file-anchors.ts";
-import { logAnchorReader, logAnchorWriter, logCopy } from "./audit/sink/log-copy.ts";
-import { checkLogGroup } from "./audit/sink/log-group.ts";
-import type { ControlClients } from "./aws/control.ts";
-import { ControlBucket, ControlSigner } from "./aws/control-anchors.ts";
-import { ControlLogs } from "./aws/control-logs.ts";
-import type { Settings } from "./config.ts";
-import type { Log } from "./core/log.ts";
+import { bucketAnchorReader, bucketAnchorWriter } from "../audit/sink/bucket-anchors.ts";
+import type { AnchorReader, AnchorWriter, TrailCopy } from "../audit/sink/copies.ts";
+import { fileAnchorReader, fileAnchorWriter } from "../audit/sink/file-anchors.ts";
+import { logAnchorReader, logAnchorWriter, logCopy } from "../audit/sink/log-copy.ts";
+import { checkLogGroup } from "../audit/sink/log-group.ts";
+import type { ControlClients } from "../aws/control.ts";
+import { ControlBucket, ControlSigner } from "../aws/control-anchors.ts";
+import { ControlLogs } from "../aws/control-logs.ts";
+import type { Settings } from "../config.ts";
+import type { Log } from "../core/log.ts";
 
 /** Where the trail goes besides its database: the log group, the bucket, files beside the server. */
 export class TrailPlaces {

@@ -1,19 +1,19 @@
 import { join } from "node:path";
-import { HEAD_FILE } from "./audit/checkpoint.ts";
-import { type AuditKeys, loadKeys, loadVerifyKeys, parseKeySet } from "./audit/keys.ts";
-import type { AuditState } from "./audit/state.ts";
-import type { PostgresTarget } from "./audit/store/postgres-connection.ts";
-import type { AuditReader } from "./audit/store/store.ts";
-import { trailExists, trailFile } from "./audit/trail.ts";
-import type { TrailKeys } from "./audit/verify/keys.ts";
-import type { VerifyOptions } from "./audit/verify/trail.ts";
-import type { VerifySource } from "./audit/verify/verify-worker.ts";
-import type { ControlClients } from "./aws/control.ts";
-import { ConfigError, type Settings, stateDir } from "./config.ts";
-import type { Log } from "./core/log.ts";
-import { once } from "./core/once.ts";
-import type { TrailPlaces } from "./trail-places.ts";
-import { version } from "./version.ts";
+import { HEAD_FILE } from "../audit/checkpoint.ts";
+import { type AuditKeys, loadKeys, loadVerifyKeys, parseKeySet } from "../audit/keys.ts";
+import type { AuditState } from "../audit/state.ts";
+import type { PostgresTarget } from "../audit/store/postgres-connection.ts";
+import type { AuditReader } from "../audit/store/store.ts";
+import { trailExists, trailFile } from "../audit/trail.ts";
+import type { TrailKeys } from "../audit/verify/keys.ts";
+import type { VerifyOptions } from "../audit/verify/trail.ts";
+import type { VerifySource } from "../audit/verify/verify-worker.ts";
+import type { ControlClients } from "../aws/control.ts";
+import { ConfigError, type Settings, stateDir } from "../config.ts";
+import type { Log } from "../core/log.ts";
+import { once } from "../core/once.ts";
+import { version } from "../version.ts";
+import type { TrailPlaces } from "./places.ts";
 
 /**
  * The audit trail that the settings ask for, as the server, `doctor` and the `audit` commands use it: where it is, how to
@@ -86,27 +86,27 @@ export class TrailSetup {
    */
   async openSuspect(): Promise<AuditReader> {
     if (this.inPostgres) return this.openReader();
-    const { openRemembered } = await import("./audit/verify/sqlite.ts");
+    const { openRemembered } = await import("../audit/verify/sqlite.ts");
     return openRemembered(this.file, join(this.dir, HEAD_FILE));
   }
 
   /** Opens the trail for reading. Rejects with an `Error` where there is none, or it cannot be reached. */
   async openReader(): Promise<AuditReader> {
     if (this.inPostgres) {
-      const { openPostgresReader } = await import("./audit/store/postgres-reader.ts");
+      const { openPostgresReader } = await import("../audit/store/postgres-reader.ts");
       return openPostgresReader(await this.target());
     }
-    const { openSqliteReader } = await import("./audit/store/sqlite-reader.ts");
+    const { openSqliteReader } = await import("../audit/store/sqlite-reader.ts");
     return openSqliteReader(this.file);
   }
 
   /** Opens what changes beside the trail. */
   async openState(): Promise<AuditState> {
     if (this.inPostgres) {
-      const { openPostgresState } = await import("./audit/store/postgres-state.ts");
+      const { openPostgresState } = await import("../audit/store/postgres-state.ts");
       return openPostgresState(await this.target());
     }
-    const { openSqliteState } = await import("./audit/store/sqlite-state.ts");
+    const { openSqliteState } = await import("../audit/store/sqlite-state.ts");
     return openSqliteState(join(this.dir, "state.db"));
   }
 
@@ -155,7 +155,7 @@ export class TrailSetup {
 
   /** AWS, as the server asks it on its own behalf. A server without need of it does not load it. */
   async #clients(): Promise<ControlClients> {
-    const { ControlClients } = await import("./aws/control.ts");
+    const { ControlClients } = await import("../aws/control.ts");
     const { region, profile, breaker_failures, breaker_reset_s, breaker_trials } = this.#settings;
     const log = this.#log;
     this.#control ??= new ControlClients({
@@ -177,18 +177,18 @@ export class TrailSetup {
   }
 
   async #findPlaces(): Promise<TrailPlaces> {
-    const { TrailPlaces } = await import("./trail-places.ts");
+    const { TrailPlaces } = await import("./places.ts");
     const heads = this.inPostgres ? join(this.dir, "heads") : undefined;
     return new TrailPlaces(this.#settings, await this.#clients(), heads);
   }
 
   async #keysOf(arn: string): Promise<AuditKeys> {
-    const { fetchSecret } = await import("./aws/control-secrets.ts");
+    const { fetchSecret } = await import("../aws/control-secrets.ts");
     return parseKeySet(await fetchSecret(await this.#clients(), arn), arn);
   }
 
   async #findTarget(): Promise<PostgresTarget> {
-    const { databaseTarget } = await import("./trail-database.ts");
+    const { databaseTarget } = await import("./database.ts");
     return configuredAsync("", async () => databaseTarget(this.#settings, await this.#clients()));
   }
 }

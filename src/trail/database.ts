@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import { isLocal, type PostgresTarget, parsePostgresUrl, type Tls } from "./audit/store/postgres-connection.ts";
-import type { ControlClients } from "./aws/control.ts";
-import { type DatabaseCredentials, databaseCredentials } from "./aws/database-credentials.ts";
-import { ConfigError, type Settings } from "./config.ts";
+import { isLocal, type PostgresTarget, parsePostgresUrl, type Tls } from "../audit/store/postgres-connection.ts";
+import type { ControlClients } from "../aws/control.ts";
+import { type DatabaseCredentials, databaseCredentials } from "../aws/database-credentials.ts";
+import { ConfigError, type Settings } from "../config.ts";
 
 /**
  * The PostgreSQL that the settings name: by URL, by parts, by a secret, or parts and a secret.

@@ -1,10 +1,10 @@
-import { Anchorer, type AnchorHealth } from "./audit/anchors.ts";
-import { type LogSinkHealth, startLogSink } from "./audit/sink/cloudwatch-logs.ts";
-import type { AuditState } from "./audit/state.ts";
-import type { AuditStore } from "./audit/store/store.ts";
-import { ConfigError, type Settings } from "./config.ts";
-import type { Log } from "./core/log.ts";
-import type { TrailSetup } from "./trail-setup.ts";
+import { Anchorer, type AnchorHealth } from "../audit/anchors.ts";
+import { type LogSinkHealth, startLogSink } from "../audit/sink/cloudwatch-logs.ts";
+import type { AuditState } from "../audit/state.ts";
+import type { AuditStore } from "../audit/store/store.ts";
+import { ConfigError, type Settings } from "../config.ts";
+import type { Log } from "../core/log.ts";
+import type { TrailSetup } from "./setup.ts";
 
 /** What a running server keeps of its trail outside the database: anchors, and the copy. */
 export interface Outposts {
