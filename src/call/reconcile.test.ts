@@ -444,6 +444,21 @@ describe("two processes", () => {
     assert.equal((await outcomes()).length, 2);
   });
 
+  test("what the other finished between the look and the lease is not finished again", async (t) => {
+    const { die, parts, outcomes } = site(t);
+    await die("ec2_start_instance", { instance_id: await instance("stopped") });
+    const given = parts();
+    let looks = 0;
+    const find = async (since: string) => {
+      const open = await given.intents.find(since);
+      looks += 1;
+      if (looks === 1) assert.equal((await createReconciler(parts()).round()).confirmed, 1);
+      return open;
+    };
+    assert.deepEqual(await createReconciler({ ...given, intents: { ...given.intents, find } }).round(), NOTHING);
+    assert.equal((await outcomes()).length, 1);
+  });
+
   test("one that loses the lease in between stops", async (t) => {
     const { die, parts, outcomes } = site(t);
     for (let i = 0; i < 2; i += 1) await die("ec2_start_instance", { instance_id: await instance("stopped") });
