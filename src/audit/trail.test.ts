@@ -4,7 +4,11 @@ import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync,
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { eventually } from "../../test/support/eventually.ts";
 import { ToolError } from "../core/errors.ts";
+import { loadKeys } from "./keys.ts";
+import { encodeRecord } from "./record.ts";
+import { Spool } from "./spool.ts";
 import { calls } from "./store/test-support.ts";
 import { memoryLog, output, sampleEvent, startScript, temporaryDirectory, testTrail } from "./test-support.ts";
 import { openTrail } from "./trail.ts";
@@ -110,6 +114,19 @@ test("rows spooled before a restart are drained at the start", async (t) => {
   const second = testTrail(t, dir);
   for (let tries = 0; tries < 100 && second.health().rows_written < 2; tries += 1) await sleep(20);
   assert.deepEqual(await calls(dir), ["a", "b"], "without waiting for a row or the end");
+});
+
+test("rows left by a process that died while this one ran are handed over by this one", async (t) => {
+  const dir = temporaryDirectory(t);
+  const trail = testTrail(t, dir, { retryMs: 20 });
+  await trail.commit(sampleEvent("here"));
+  assert.equal(trail.health().ok, true);
+  const { mac, redaction } = loadKeys(dir, { trailExists: true });
+  const dead = new Spool({ dir, mac, maxRows: 9, maxBytes: 1e6, log: memoryLog() });
+  await dead.append(encodeRecord(sampleEvent("left"), { redact: (value) => value, hashKey: redaction }));
+  assert.equal(trail.health().ok, false);
+  await eventually(() => trail.health().ok);
+  assert.deepEqual(await calls(dir), ["here", "left"]);
 });
 
 test("rows spooled while the spool is drained follow with the next drain", async (t) => {

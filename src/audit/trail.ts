@@ -177,6 +177,7 @@ class StoredTrail implements Trail {
 
   health(): TrailHealth {
     const spooled = this.#spool.rows;
+    this.#adopt();
     return {
       ok: this.#lastError === undefined && spooled === 0 && !this.#drainDue && this.#draining === undefined,
       spooled,
@@ -196,6 +197,13 @@ class StoredTrail implements Trail {
     clearTimeout(this.#retry);
     await this.flush();
     await this.#store.close();
+  }
+
+  /** Takes over what a process left that died since this one started: nobody else would hand it to the store. */
+  #adopt(): void {
+    if (this.#closed || this.#drainDue || this.#draining !== undefined || !Spool.exists(this.#parts.dir)) return;
+    this.#drainDue = true;
+    this.#retryLater();
   }
 
   #encode(event: AuditEvent): Buffer {

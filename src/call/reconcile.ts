@@ -46,6 +46,11 @@ const GIVE_UP_MS = HOUR_MS;
 const MAX_A_ROUND = 100;
 const LEASE_MS = 5 * MINUTE_MS;
 
+/** Credentials change: another server, or this one later, may be able to look. */
+class OtherAccount extends Error {
+  override readonly message = "it was for another AWS account than this server's";
+}
+
 type Verdict = { reconciled: "confirmed" | "unknown" | "dry_run"; why: string; resource?: Resource | undefined };
 
 /**
@@ -125,6 +130,7 @@ export function createReconciler(parts: ReconcileParts): Reconciler {
       resource = await lookup(tool, parsed.data, event);
     } catch (error) {
       if (!lastTry) return undefined;
+      if (error instanceof OtherAccount) return unknown(error.message);
       return unknown(`AWS could not be asked: ${error instanceof ToolError ? error.kind : "internal"}`);
     }
     if (resource && (resource.id !== event.resource_id || resource.type !== event.resource_type)) {
@@ -146,7 +152,7 @@ export function createReconciler(parts: ReconcileParts): Reconciler {
     using deadline = callSignal({ client: new AbortController().signal, shutdown, deadlineS: options.deadlineS });
     const { signal } = deadline;
     const account = await deadline.race(aws.account());
-    if (intent.account !== undefined && intent.account !== account) throw new Error("the call was for another account");
+    if (intent.account !== undefined && intent.account !== account) throw new OtherAccount();
     // Changes are never allowed in this session, and those of the tool are not even declared.
     const session = await deadline.race(
       aws.session(

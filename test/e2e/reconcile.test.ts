@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { loadKeys } from "../../src/audit/keys.ts";
+import { encodeRecord } from "../../src/audit/record.ts";
+import { Spool } from "../../src/audit/spool.ts";
+import { memoryLog } from "../../src/audit/test-support.ts";
+import type { AuditEvent } from "../../src/core/audit.ts";
 import { eventually } from "../support/eventually.ts";
 import { rawCall } from "../support/raw-mcp.ts";
-import { changes, launch, openScene, readRows, type Scene } from "../support/scene.ts";
+import { changes, launch, openScene, readRows, type Scene, stateDirOf } from "../support/scene.ts";
 import { call, connectHttp, startHttpServer, temporaryHome } from "../support/server.ts";
 
 // A server killed between intent and outcome: the next one finds the call and says what became of it.
@@ -14,7 +22,7 @@ const args = ["--confirm", "never"];
 
 before(async () => {
   scene = await openScene({ home, args });
-  ids = (await launch(scene.proxy.url, { stopped: 3 })).stopped;
+  ids = (await launch(scene.proxy.url, { stopped: 4 })).stopped;
 });
 after(() => scene?.close());
 
@@ -66,6 +74,30 @@ for (const { reaches, result, reconciled } of [
     assert.match(next.stderr(), /a call without an outcome was reconciled/);
   });
 }
+
+test("an outcome that waits in the spool reaches the trail before anybody judges its intent", async () => {
+  const id = ids.pop() ?? "";
+  await killInside(id, false);
+  const [intent] = await rowsOf(id);
+  const dir = stateDirOf(home);
+  const { mac, redaction } = loadKeys(dir, { trailExists: true });
+  const outcome = { ...intent?.body, event: "outcome", result: "success", timestamp: new Date().toISOString() };
+  const spool = new Spool({ dir, mac, maxRows: 9, maxBytes: 1e6, log: memoryLog() });
+  const body = encodeRecord(outcome as unknown as AuditEvent, { redact: (value) => value, hashKey: redaction });
+  assert.ok(await spool.append(body));
+  // The next server can read the trail, but write to it only later.
+  const lock = new DatabaseSync(join(dir, "audit.db"), { timeout: 5_000 });
+  lock.exec("BEGIN IMMEDIATE");
+  const next = await startHttpServer({ home, args, endpoint: scene.proxy.url });
+  await sleep(2_000);
+  lock.exec("ROLLBACK");
+  lock.close();
+  await eventually(async () => (await rowsOf(id)).length > 1);
+  await next.stop();
+  const [, ended, ...more] = await rowsOf(id);
+  assert.deepEqual(more, []);
+  assert.deepEqual([ended?.event, ended?.result, ended?.body?.detail ?? null], ["outcome", "success", null]);
+});
 
 test("a call that another process still runs is left alone", async () => {
   const [id = ""] = ids;
