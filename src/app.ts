@@ -68,7 +68,7 @@ export function serverEvent(event: ServerEvent): AuditEvent {
 const WARM_UP_MS = 300;
 
 /** How far back calls without an end are looked for at the start. */
-const LOOK_BACK_MS = 30 * 86_400_000;
+const LOOK_BACK_MS = 10 * 365 * 86_400_000;
 
 /** How long cancelled calls get to write their outcome. */
 const RECORDING_MS = 5_000;

@@ -114,7 +114,6 @@ class StoredTrail implements Trail {
   #retry: NodeJS.Timeout | undefined;
   /** Doubled with each try in vain. */
   #retryMs: number;
-  #anchored: boolean;
   #closed = false;
   #lastError: string | undefined;
   #written = 0;
@@ -135,14 +134,15 @@ class StoredTrail implements Trail {
       log,
     });
     this.#retryMs = parts.retryMs ?? RETRY_MS;
-    this.#anchored = parts.anchored === undefined;
     if (this.#drainDue) void this.#drain();
   }
 
   async commit(event: AuditEvent): Promise<void> {
     try {
-      if (!this.#anchored) await this.#waitForAnchor();
+      await this.#waitForAnchor();
       await this.#append(this.#encode(event));
+      // The store may have had to begin another chain meanwhile.
+      await this.#waitForAnchor();
     } catch (error) {
       throw new ToolError(
         "audit_unavailable",
@@ -213,13 +213,13 @@ class StoredTrail implements Trail {
 
   async #waitForAnchor(): Promise<void> {
     const { anchored, timeoutMs = TIMEOUT_MS } = this.#parts;
+    if (anchored === undefined) return;
     const late = new StoreError("the first checkpoint is not anchored yet");
     let timer: NodeJS.Timeout | undefined;
     const expired = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(late), timeoutMs);
     });
-    await Promise.race([anchored?.(), expired]).finally(() => clearTimeout(timer));
-    this.#anchored = true;
+    await Promise.race([anchored(), expired]).finally(() => clearTimeout(timer));
   }
 
   async #append(body: Buffer): Promise<void> {

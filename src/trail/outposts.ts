@@ -8,7 +8,7 @@ import type { TrailSetup } from "./setup.ts";
 
 /** What a running server keeps of its trail outside the database: anchors, and the copy. */
 export interface Outposts {
-  /** Resolves once the first checkpoint is where the database's owner cannot reach; `undefined` without such a place. */
+  /** Resolves once a checkpoint of the present chain is where the database's owner cannot reach; `undefined` without such a place. */
   anchored: (() => Promise<void>) | undefined;
   anchors(): AnchorHealth[];
   copy(): LogSinkHealth | undefined;
@@ -52,7 +52,7 @@ export async function startOutposts(parts: {
       createGroup: settings.audit_log_group_create,
     });
   return {
-    anchored: remote.length === 0 ? undefined : () => anchorer.first(),
+    anchored: remote.length === 0 ? undefined : () => anchorer.anchored(store.chain),
     anchors: () => anchorer.health(),
     copy: () => sink?.health(),
     close: async () => void (await Promise.all([anchorer.close(), sink?.close()])),

@@ -49,7 +49,7 @@ before(async () => {
   const user = "chaos_server";
   const migrated = await runCli(["audit", "migrate", "--server-user", user], {
     home,
-    env: { AUDIT_DATABASE_URL: db.owner.url, MCP_AWS_AUDIT_SERVER_PASSWORD: PASSWORD },
+    env: { AUDIT_DATABASE_URL: db.owner.url, AUDIT_SERVER_PASSWORD: PASSWORD },
   });
   assert.equal(migrated.code, 0, migrated.stderr);
   env = {

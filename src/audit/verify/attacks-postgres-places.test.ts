@@ -95,7 +95,7 @@ async function anchor(store: AuditStore, { writers }: Places): Promise<void> {
     log: memoryLog(),
     closeMs: 20_000,
   });
-  await anchorer.first();
+  await anchorer.anchored(undefined);
   await anchorer.close();
   assert.ok(anchorer.health().every(({ number }) => number > 0));
 }
