@@ -30,6 +30,8 @@ export async function startOutposts(parts: {
   if (problem !== undefined) throw new ConfigError(problem);
   const { logs, signer } = places;
   const { remote, local } = places.anchorWriters();
+  if (remote.length === 0)
+    log.warn({}, "the audit trail is anchored nowhere but here: whoever owns the database can cut off its end unnoticed");
   let writer: string | undefined;
   const latest = async () => {
     const checkpoint = await store.checkpoint();
