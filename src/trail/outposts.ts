@@ -31,7 +31,10 @@ export async function startOutposts(parts: {
   const { logs, signer } = places;
   const { remote, local } = places.anchorWriters();
   if (remote.length === 0)
-    log.warn({}, "the audit trail is anchored nowhere but here: whoever owns the database can cut off its end unnoticed");
+    log.warn(
+      {},
+      "the audit trail is anchored nowhere but here: whoever owns the database can cut off its end unnoticed",
+    );
   let writer: string | undefined;
   const latest = async () => {
     const checkpoint = await store.checkpoint();
