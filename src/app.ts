@@ -11,7 +11,6 @@ import { AwsIdentity } from "./aws/identity.ts";
 import { createCallHandler } from "./call/handle-call.ts";
 import { Limits } from "./call/limits.ts";
 import type { Policy } from "./call/parts.ts";
-import { createReconciler } from "./call/reconcile.ts";
 import { ConfigError, configured, type Settings } from "./config.ts";
 import type { AuditEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
@@ -26,8 +25,8 @@ import { createToolList } from "./mcp/tool-list.ts";
 import { createLog } from "./telemetry/log.ts";
 import { prompts, promptText } from "./tools/prompts.ts";
 import { chooseTools } from "./tools/toolsets.ts";
-import { startTrail } from "./trail-service.ts";
-import { TrailSetup } from "./trail-setup.ts";
+import { startTrail } from "./trail/service.ts";
+import { TrailSetup } from "./trail/setup.ts";
 import { version } from "./version.ts";
 
 /** The server without its transport. */
@@ -69,7 +68,7 @@ export function serverEvent(event: ServerEvent): AuditEvent {
 const WARM_UP_MS = 300;
 
 /** How far back calls without an end are looked for at the start. */
-const LOOK_BACK_MS = 30 * 86_400_000;
+const LOOK_BACK_MS = 10 * 365 * 86_400_000;
 
 /** How long cancelled calls get to write their outcome. */
 const RECORDING_MS = 5_000;
@@ -158,7 +157,10 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
   });
   /** Ends the calls that a process began and did not live to end. */
   const reconcile = once(async () => {
-    const { catalog } = await import("./tools/catalog.ts");
+    const [{ createReconciler }, { catalog }] = await Promise.all([
+      import("./call/reconcile.ts"),
+      import("./tools/catalog.ts"),
+    ]);
     createReconciler({
       catalog,
       intents,
@@ -217,7 +219,9 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
         node: process.version,
       };
       app.recordServerEvent({ event: "server", operation: "start", result: "success", detail });
-      void sleep(WARM_UP_MS, undefined, { ref: false }).then(reconcileIfDue).catch(complain);
+      void sleep(WARM_UP_MS, undefined, { ref: false })
+        .then(() => Promise.all([reconcileIfDue(), service.watch()]))
+        .catch(complain);
       log.info({ version, transport, role, confirm, policy_files, state_dir: dir }, "started");
     },
     createServer(principal, transport) {

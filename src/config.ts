@@ -90,8 +90,8 @@ export const Settings = z.strictObject({
       "PostgreSQL of the audit trail, postgres://user:password@host:5432/name; without it and the next, SQLite in state_dir",
     ),
   audit_database_host: z.string().min(1).optional().describe("Host of that PostgreSQL, when it is given by parts"),
-  audit_database_port: int(1, 65_535).default(5_432).describe("Its port"),
-  audit_database_name: z.string().min(1).default("mcp_audit").describe("Name of the database"),
+  audit_database_port: int(1, 65_535).optional().describe("Its port, else the secret's, else 5432"),
+  audit_database_name: z.string().min(1).optional().describe("Name of the database, else the secret's, else mcp_audit"),
   audit_database_user: z.string().min(1).optional().describe("User; it needs the role mcp_audit_writer and no more"),
   audit_database_password: z.string().min(1).optional().describe("Its password; better: the secret, or iam"),
   audit_database_secret_arn: z

@@ -40,10 +40,10 @@ export interface AnchorHealth {
 export class Anchorer {
   readonly #options: AnchorerOptions;
   readonly #places: Place[];
-  readonly #first: Promise<unknown>;
+  #waiting: { chain: string | undefined; resolve: () => void }[] = [];
   readonly #stop = new AbortController();
   readonly #loops: Promise<void>[];
-  #signed: { number: number; kms: Promise<KmsSignature> } | undefined;
+  #signed: { writer: string; number: number; kms: Promise<KmsSignature> } | undefined;
 
   constructor(options: AnchorerOptions) {
     this.#options = options;
@@ -51,22 +51,36 @@ export class Anchorer {
       ...options.remote.map((writer) => newPlace(writer, true)),
       ...(options.local ?? []).map((writer) => newPlace(writer, false)),
     ];
-    const remote = this.#places.filter((place) => place.remote);
-    this.#first = Promise.all(remote.map(({ first }) => first.promise));
     this.#loops = this.#places.map((place) => this.#serve(place));
   }
 
   /**
-   * Resolves once every remote place has confirmed a checkpoint of this process: until then nothing that changes AWS
-   * should be allowed, because its record could still be made to vanish. Never rejects; stays open while a place fails.
+   * Resolves once every remote place has confirmed a checkpoint of this chain (of any, when it has no name yet): until
+   * then nothing that changes AWS should be allowed, because its record could still be made to vanish. Never rejects;
+   * stays open while a place fails.
    */
-  async first(): Promise<void> {
-    await this.#first;
+  async anchored(chain: string | undefined): Promise<void> {
+    if (this.#isAnchored(chain)) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ chain, resolve });
+    this.#wake();
+    await promise;
   }
 
-  /** True once `first` has resolved. */
-  get ready(): boolean {
-    return this.#places.every(({ remote, health }) => !remote || health.number > 0);
+  #isAnchored(chain: string | undefined): boolean {
+    const remote = this.#places.filter((place) => place.remote);
+    return remote.every((place) => place.chain !== undefined && (chain === undefined || place.chain === chain));
+  }
+
+  #settle(): void {
+    const waiting = this.#waiting;
+    this.#waiting = waiting.filter(({ chain }) => !this.#isAnchored(chain));
+    for (const { chain, resolve } of waiting) if (this.#isAnchored(chain)) resolve();
+  }
+
+  /** The store began a new chain: not only at the next turn. */
+  #wake(): void {
+    for (const place of this.#places) if (place.health.failures === 0) place.sleeping?.abort();
   }
 
   health(): AnchorHealth[] {
@@ -95,20 +109,25 @@ export class Anchorer {
       const ok = await this.#attempt(place);
       const retry = retryMs * 2 ** Math.min(place.health.failures, 16) * (0.5 + Math.random() / 2);
       // The first checkpoint is what changes wait for.
-      const wait = !ok ? retry : place.health.number === 0 ? retryMs / 4 : intervalMs;
-      await sleep(Math.min(intervalMs, wait), undefined, { signal }).catch(() => undefined);
+      const due = place.health.number === 0 || this.#waiting.length > 0;
+      const wait = !ok ? retry : due ? retryMs / 4 : intervalMs;
+      place.sleeping = new AbortController();
+      const woken = AbortSignal.any([signal, place.sleeping.signal]);
+      await sleep(Math.min(intervalMs, wait), undefined, { signal: woken }).catch(() => undefined);
     }
   }
 
-  async #attempt({ writer, remote, first, health }: Place): Promise<boolean> {
+  async #attempt(place: Place): Promise<boolean> {
+    const { writer, remote, health } = place;
     const { log } = this.#options;
     try {
       const checkpoint = await this.#options.latest();
-      if (checkpoint !== undefined && checkpoint.number > health.number) {
+      if (checkpoint !== undefined && (checkpoint.writer !== place.chain || checkpoint.number > health.number)) {
         await writer.anchor(checkpoint, remote ? await this.#sign(checkpoint) : undefined);
+        place.chain = checkpoint.writer;
         health.number = checkpoint.number;
         health.anchored_at = new Date().toISOString();
-        first.resolve();
+        this.#settle();
       }
       if (health.last_error !== undefined) log.info({ place: writer.name }, "the audit trail is anchored again");
       health.failures = 0;
@@ -128,8 +147,9 @@ export class Anchorer {
   async #sign(checkpoint: Checkpoint): Promise<KmsSignature | undefined> {
     const { kms } = this.#options;
     if (kms === undefined) return undefined;
-    if (this.#signed?.number !== checkpoint.number) {
-      const signing = { number: checkpoint.number, kms: kms(statementBytes(checkpoint)) };
+    const { writer, number } = checkpoint;
+    if (this.#signed?.number !== number || this.#signed.writer !== writer) {
+      const signing = { writer, number, kms: kms(statementBytes(checkpoint)) };
       this.#signed = signing;
       signing.kms.catch(() => {
         if (this.#signed === signing) this.#signed = undefined;
@@ -142,11 +162,14 @@ export class Anchorer {
 interface Place {
   writer: AnchorWriter;
   remote: boolean;
-  first: PromiseWithResolvers<void>;
+  /** The chain of the last checkpoint it confirmed. */
+  chain: string | undefined;
+  /** Ends its wait for the next turn. */
+  sleeping: AbortController | undefined;
   health: AnchorHealth;
 }
 
 function newPlace(writer: AnchorWriter, remote: boolean): Place {
   const health = { place: writer.name, number: 0, anchored_at: undefined, last_error: undefined, failures: 0 };
-  return { writer, remote, first: Promise.withResolvers<void>(), health };
+  return { writer, remote, chain: undefined, sleeping: undefined, health };
 }

@@ -58,7 +58,7 @@ export interface Retained {
 }
 
 /** Why nothing (more) was removed; the message is for the operator. */
-export class RetentionError extends Error {
+class RetentionError extends Error {
   override readonly name = "RetentionError";
 }
 

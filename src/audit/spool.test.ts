@@ -60,6 +60,17 @@ test("when the store fails again, the rows stay for the next drain", async (t) =
   assert.deepEqual(await drained(spool), ["a", "b"]);
 });
 
+test("the size counts what waits under another name too: trying to drain makes no new room", async (t) => {
+  const { spool } = setUp(t, { maxBytes: 400 });
+  assert.equal(await spool.append(row("a")), true);
+  for (let tries = 0; tries < 5; tries += 1) {
+    await assert.rejects(spool.drain(() => Promise.reject(new Error("no"))));
+    await spool.append(row("more"));
+  }
+  assert.equal(await spool.append(row("b")), false);
+  assert.ok(spool.rows <= 4);
+});
+
 test("a line torn by a crash is skipped, and does not take the next one with it", async (t) => {
   const log = memoryLog();
   const { path, spool } = setUp(t, { log });

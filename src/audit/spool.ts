@@ -19,7 +19,7 @@ export interface SpoolOptions {
   mac: Uint8Array;
   /** Rows this process may have spooled at once. */
   maxRows: number;
-  /** Size of the file. */
+  /** Size of all spooled files together. */
   maxBytes: number;
   log: Log;
 }
@@ -75,7 +75,7 @@ export class Spool {
   async drain(store: (body: Uint8Array) => Promise<void>): Promise<void> {
     const before = this.#rows;
     const claimed = join(this.#options.dir, `${DRAINING}${Date.now()}.${randomBytes(4).toString("hex")}`);
-    await rename(this.#path, claimed).catch(ignoreMissing);
+    await rename(this.#path, claimed).then(() => this.#syncDirectory(), ignoreMissing);
     // Files that an earlier drain could not finish carry an earlier time in their name.
     const names = (await readdir(this.#options.dir)).filter(isDraining).sort();
     for (const name of names) await this.#drainFile(join(this.#options.dir, name), store);
@@ -117,7 +117,8 @@ export class Spool {
   }
 
   async #appendLines(file: FileHandle, batch: readonly Waiting[]): Promise<number> {
-    let { size } = await file.stat();
+    const { size: before } = await file.stat();
+    let size = before + (await this.#waitingElsewhere());
     const lines: Buffer[] = [];
     for (const { body } of batch) {
       const line = encodeLine(this.#options.mac, body);
@@ -128,23 +129,41 @@ export class Spool {
     if (lines.length > 0) {
       await file.appendFile(Buffer.concat(lines));
       await file.sync();
+      // Without this a power cut may take the file's name, and so the file.
+      if (before === 0) await this.#syncDirectory();
     }
     return lines.length;
+  }
+
+  /** Bytes in files that wait to be drained. */
+  async #waitingElsewhere(): Promise<number> {
+    const names = (await readdir(this.#options.dir)).filter(isDraining);
+    const sizes = names.map(
+      async (name) => (await stat(join(this.#options.dir, name)).catch(ignoreMissing))?.size ?? 0,
+    );
+    return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+  }
+
+  async #syncDirectory(): Promise<void> {
+    const directory = await open(this.#options.dir, "r");
+    await directory.sync().finally(() => directory.close());
   }
 
   async #drainFile(path: string, store: (body: Uint8Array) => Promise<void>): Promise<void> {
     const content = await readFile(path).catch(ignoreMissing);
     if (content === undefined) return;
-    const bodies = this.#decode(content, path);
-    for (let start = 0; start < bodies.length; start += DRAIN_ROWS) {
-      await Promise.all(bodies.slice(start, start + DRAIN_ROWS).map(store));
+    let rows = 0;
+    // A slice at a time: while the store is down, this is tried again and again.
+    for (const bodies of this.#decode(content, path)) {
+      await Promise.all(bodies.map(store));
+      rows += bodies.length;
     }
     await unlink(path).catch(ignoreMissing);
-    if (bodies.length > 0) this.#options.log.info({ rows: bodies.length }, "spooled audit rows reached the store");
+    if (rows > 0) this.#options.log.info({ rows }, "spooled audit rows reached the store");
   }
 
-  #decode(content: Buffer, path: string): Buffer[] {
-    const bodies: Buffer[] = [];
+  *#decode(content: Buffer, path: string): Generator<Buffer[]> {
+    let bodies: Buffer[] = [];
     for (let start = 0; start < content.length; ) {
       const newline = content.indexOf(10, start);
       const end = newline < 0 ? content.length : newline;
@@ -157,8 +176,11 @@ export class Spool {
       // followed by more), and the log is where it can still be seen.
       else if (newline >= 0)
         this.#options.log.error({ path, line: line.toString("utf8") }, "a line of the audit spool is not authentic");
+      if (bodies.length < DRAIN_ROWS) continue;
+      yield bodies;
+      bodies = [];
     }
-    return bodies;
+    yield bodies;
   }
 }
 

@@ -67,7 +67,7 @@ export async function writeRows(dir: string, batches: readonly number[]): Promis
 }
 
 /** Runs TypeScript as a program of its own, with the arguments in `process.argv.slice(1)`; ended with the test. */
-export function startScript(t: TestContext, code: string, args: readonly string[]): ChildProcess {
+export function startScript(t: Pick<TestContext, "after">, code: string, args: readonly string[]): ChildProcess {
   const child = spawn(process.execPath, ["--input-type=module-typescript", "--eval", code, "--", ...args], {
     stdio: ["pipe", "pipe", "inherit"],
   });

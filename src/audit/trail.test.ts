@@ -45,6 +45,24 @@ test("commit and record store, health counts, close covers everything with a sig
   assert.ok(!readFileSync(join(dir, "audit.db")).includes("hunter2"));
 });
 
+test("no change before the head is anchored, and none when the store had to begin another chain meanwhile", async (t) => {
+  let asked = 0;
+  let until = 0;
+  const anchored = () => {
+    asked += 1;
+    return asked > until ? new Promise<void>(() => undefined) : Promise.resolve();
+  };
+  const trail = testTrail(t, temporaryDirectory(t), { anchored, timeoutMs: 300 });
+  const unavailable = (error: unknown) => error instanceof ToolError && error.kind === "audit_unavailable";
+  await assert.rejects(trail.commit(sampleEvent("a")), unavailable);
+  assert.equal(trail.health().rows_written, 0);
+  assert.equal(await trail.record(sampleEvent("read")), "stored", "a read needs no anchor");
+  [asked, until] = [0, 1];
+  await assert.rejects(trail.commit(sampleEvent("b")), unavailable);
+  [asked, until] = [0, 2];
+  await trail.commit(sampleEvent("c"));
+});
+
 test("the database may be elsewhere", async (t) => {
   const dir = temporaryDirectory(t);
   const file = join(dir, "data", "trail.db");

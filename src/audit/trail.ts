@@ -12,7 +12,8 @@ import { openSqliteStore } from "./store/sqlite.ts";
 import { type AuditStore, StoreError } from "./store/store.ts";
 
 const TIMEOUT_MS = 5_000;
-const RETRY_MS = 5_000;
+const RETRY_MS = 1_000;
+const MAX_RETRY_MS = 30_000;
 
 /** What a trail is made of. */
 export interface TrailParts {
@@ -25,7 +26,7 @@ export interface TrailParts {
   anchored?: (() => Promise<void>) | undefined;
   /** Longest wait for `anchored`, default 5,000 ms. */
   timeoutMs?: number | undefined;
-  /** Longest time spooled rows wait before the store is tried again, default 5,000 ms. */
+  /** When spooled rows are tried again although nobody calls, default 1,000 ms; doubled up to half a minute. */
   retryMs?: number | undefined;
   /** Default 10,000 rows. */
   spoolRows?: number | undefined;
@@ -111,7 +112,8 @@ class StoredTrail implements Trail {
   #drainDue: boolean;
   #draining: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
-  #anchored: boolean;
+  /** Doubled with each try in vain. */
+  #retryMs: number;
   #closed = false;
   #lastError: string | undefined;
   #written = 0;
@@ -131,14 +133,16 @@ class StoredTrail implements Trail {
       maxBytes: parts.spoolBytes ?? 16 * 1024 * 1024,
       log,
     });
-    this.#anchored = parts.anchored === undefined;
+    this.#retryMs = parts.retryMs ?? RETRY_MS;
     if (this.#drainDue) void this.#drain();
   }
 
   async commit(event: AuditEvent): Promise<void> {
     try {
-      if (!this.#anchored) await this.#waitForAnchor();
+      await this.#waitForAnchor();
       await this.#append(this.#encode(event));
+      // The store may have had to begin another chain meanwhile.
+      await this.#waitForAnchor();
     } catch (error) {
       throw new ToolError(
         "audit_unavailable",
@@ -209,13 +213,13 @@ class StoredTrail implements Trail {
 
   async #waitForAnchor(): Promise<void> {
     const { anchored, timeoutMs = TIMEOUT_MS } = this.#parts;
+    if (anchored === undefined) return;
     const late = new StoreError("the first checkpoint is not anchored yet");
     let timer: NodeJS.Timeout | undefined;
     const expired = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(late), timeoutMs);
     });
-    await Promise.race([anchored?.(), expired]).finally(() => clearTimeout(timer));
-    this.#anchored = true;
+    await Promise.race([anchored(), expired]).finally(() => clearTimeout(timer));
   }
 
   async #append(body: Buffer): Promise<void> {
@@ -227,6 +231,7 @@ class StoredTrail implements Trail {
     try {
       await this.#store.append(body, { replay });
       this.#written += 1;
+      this.#retryMs = this.#parts.retryMs ?? RETRY_MS;
       this.#lastError = undefined;
     } catch (error) {
       const message = describe(error);
@@ -242,7 +247,8 @@ class StoredTrail implements Trail {
     this.#retry ??= setTimeout(() => {
       this.#retry = undefined;
       if (this.#drainDue) void this.#drain();
-    }, this.#parts.retryMs ?? RETRY_MS).unref();
+    }, this.#retryMs).unref();
+    this.#retryMs = Math.min(MAX_RETRY_MS, this.#retryMs * 2);
   }
 
   /** Rows spooled while a drain is running wait for the next one. */

@@ -37,8 +37,8 @@ export interface Reconciler {
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-/** How far back the first round looks. */
-const LOOK_BACK_MS = 30 * 24 * HOUR_MS;
+/** How far back the first round looks: nothing may stay open for ever, because it could never be removed. */
+const LOOK_BACK_MS = 10 * 365 * 24 * HOUR_MS;
 /** Beyond its deadline, a call may take this long to be recorded; hosts' clocks may be so far apart. */
 const MARGIN_MS = 5 * MINUTE_MS;
 /** How long an answer of AWS is waited for, from when an orphan was first seen, before its end is called unknown. */

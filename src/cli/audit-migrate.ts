@@ -1,19 +1,17 @@
 import { migrate } from "../audit/store/postgres-migrate.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import { TrailSetup } from "../trail-setup.ts";
+import { TrailSetup } from "../trail/setup.ts";
 import { print } from "./table.ts";
 
 const KINDS = { writer: "SERVER", reader: "READER", retention: "RETENTION" } as const;
 type Passwords = Partial<Record<keyof typeof KINDS, string>>;
 
-/** Takes the logins' passwords out of the environment, where the settings' reader would not know them. */
-export function takePasswords(env: NodeJS.ProcessEnv): Passwords {
+/** The logins' passwords. Not settings: no other command, and no server, has any use for them. */
+export function readPasswords(env: NodeJS.ProcessEnv): Passwords {
   const passwords: Passwords = {};
   for (const [kind, name] of Object.entries(KINDS)) {
-    const variable = `MCP_AWS_AUDIT_${name}_PASSWORD`;
-    const value = env[variable];
+    const value = env[`AUDIT_${name}_PASSWORD`];
     if (value) passwords[kind as keyof typeof KINDS] = value;
-    delete env[variable];
   }
   return passwords;
 }

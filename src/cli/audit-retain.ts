@@ -2,7 +2,7 @@ import { createPrivateKey } from "node:crypto";
 import { MIN_RETENTION_DAYS, type RetainOptions, type RetentionStore, retain } from "../audit/retain.ts";
 import { verifyInOneMoment } from "../audit/verify/one-moment.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import type { TrailSetup } from "../trail-setup.ts";
+import type { TrailSetup } from "../trail/setup.ts";
 import { print } from "./table.ts";
 import { openTrailSource } from "./trail-source.ts";
 

@@ -1,5 +1,8 @@
 import type { App } from "../app.ts";
 
+/** How long what is left may take once the calls have ended: last rows, signatures, anchors, copies. */
+const CLOSE_MS = 30_000;
+
 /**
  * Ends the process once, and orderly: on SIGTERM, SIGINT or when `end` is called, new calls are refused, running ones
  * finish or are recorded, then the process exits with 0. A second signal exits at once.
@@ -16,6 +19,12 @@ export function endOrderly(app: App, closeEdge: () => Promise<void>): { end: (wh
     app.log.info({ why }, "stopping");
     app
       .drain()
+      .then(() => {
+        setTimeout(() => {
+          app.log.error({ after_s: CLOSE_MS / 1000 }, "could not stop orderly: something does not answer");
+          process.exit(1);
+        }, CLOSE_MS).unref();
+      })
       .then(closeEdge)
       .then(() => app.close())
       .then(

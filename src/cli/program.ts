@@ -183,14 +183,13 @@ command(
   TRAIL,
   audit,
 )
-  .option("--server-user <name>", "login for the servers (password: MCP_AWS_AUDIT_SERVER_PASSWORD)")
-  .option("--reader-user <name>", "login that may only read (MCP_AWS_AUDIT_READER_PASSWORD)")
-  .option("--retention-user <name>", "login for audit retain (MCP_AWS_AUDIT_RETENTION_PASSWORD)")
+  .option("--server-user <name>", "login for the servers (password: AUDIT_SERVER_PASSWORD)")
+  .option("--reader-user <name>", "login that may only read (AUDIT_READER_PASSWORD)")
+  .option("--retention-user <name>", "login for audit retain (AUDIT_RETENTION_PASSWORD)")
   .action(async ({ serverUser, readerUser, retentionUser, ...flags }: Record<string, unknown>) => {
-    // Passwords of logins are no settings: nothing but this command takes them.
-    const { takePasswords, migrateAudit } = await import("./audit-migrate.ts");
-    const passwords = takePasswords(process.env);
-    await migrateAudit(await settingsOf(flags), { serverUser, readerUser, retentionUser }, passwords);
+    const { readPasswords, migrateAudit } = await import("./audit-migrate.ts");
+    const users = { serverUser, readerUser, retentionUser };
+    await migrateAudit(await settingsOf(flags), users, readPasswords(process.env));
   });
 
 command("retain", "Export what is old, sign for it, and remove it", [...TRAIL, "audit_anchor_kms_key"], audit)

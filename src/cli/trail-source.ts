@@ -3,7 +3,7 @@ import type { AuditState } from "../audit/state.ts";
 import type { AuditReader } from "../audit/store/store.ts";
 import type { VerifyOptions } from "../audit/verify/trail.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import { TrailSetup } from "../trail-setup.ts";
+import { TrailSetup } from "../trail/setup.ts";
 
 /** A trail, and everything it can be held against. */
 export interface TrailSource extends Omit<VerifyOptions, "since" | "writer" | "onProgress" | "signal" | "reader"> {
@@ -35,13 +35,14 @@ export async function openTrailSource(settings: Settings): Promise<TrailSource> 
       opened.push(state);
       return state;
     };
-    const copy = await setup.copy();
+    const places = setup.hasPlaces ? await setup.places() : undefined;
+    const copy = await places?.copy();
     return {
       name: await setup.place(),
       reader,
       setup,
       keys: await setup.verifyKeys(),
-      anchors: setup.anchorReaders(),
+      anchors: places?.anchorReaders() ?? [],
       copy,
       // Before the trail is read, which goes on growing.
       shipped: copy && (await (await state()).shipped()),

@@ -1,4 +1,5 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { cleanText } from "./text.ts";
 
@@ -14,7 +15,25 @@ export interface Instance {
 const NOT_IN_A_NAME = /[\s/]+/g;
 const WRITTEN = /^([^\s/]{1,255})\/(\d{1,10})\/([0-9a-f]{8})$/u;
 
-const here: Instance = { host: nameOfHost(hostname()), pid: process.pid, run: randomBytes(4).toString("hex") };
+const here: Instance = {
+  host: `${nameOfHost(hostname())}${machineMark()}`,
+  pid: process.pid,
+  run: randomBytes(4).toString("hex"),
+};
+
+/**
+ * Two containers, or hosts, may have the same name, and each counts its processes for itself: the mark tells boots and
+ * process tables apart. Empty where the system does not say.
+ */
+function machineMark(): string {
+  try {
+    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8");
+    const table = readlinkSync("/proc/self/ns/pid");
+    return `.${createHash("sha256").update(`${boot}${table}`).digest("hex").slice(0, 8)}`;
+  } catch {
+    return "";
+  }
+}
 
 /** This process. */
 export function thisInstance(): Instance {

@@ -49,7 +49,7 @@ before(async () => {
   const user = "chaos_server";
   const migrated = await runCli(["audit", "migrate", "--server-user", user], {
     home,
-    env: { AUDIT_DATABASE_URL: db.owner.url, MCP_AWS_AUDIT_SERVER_PASSWORD: PASSWORD },
+    env: { AUDIT_DATABASE_URL: db.owner.url, AUDIT_SERVER_PASSWORD: PASSWORD },
   });
   assert.equal(migrated.code, 0, migrated.stderr);
   env = {
@@ -150,6 +150,9 @@ test(`PostgreSQL killed ${RESTARTS} times and connections cut, under load`, asyn
   try {
     await madeChanges(1);
     for (let round = 0; round < RESTARTS; round += 1) await outage(server, round);
+  } catch (error) {
+    await server.kill();
+    throw error;
   } finally {
     over = true;
   }

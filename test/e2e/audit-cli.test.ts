@@ -83,7 +83,7 @@ function postgres(): Store {
       const args = ["audit", "migrate"];
       for (const who of ["server", "reader", "retention"] as const) {
         logins[who] = login({ ...owner, user: `${who}_${suffix}`, password: `${who}'s own: "secret"` });
-        env[`MCP_AWS_AUDIT_${who.toUpperCase()}_PASSWORD`] = as(who).password;
+        env[`AUDIT_${who.toUpperCase()}_PASSWORD`] = as(who).password;
         args.push(`--${who}-user`, as(who).user);
       }
       const { code, stdout, stderr } = await runCli(args, { home, env });

@@ -35,7 +35,7 @@ test("audit migrate makes schema and login, again changes nothing, and shows no 
   const name = `server_${db.owner.database.slice(-8)}`;
   const password = "server's own secret";
   t.after(() => query(db.superuser, `DROP OWNED BY ${name}; DROP ROLE ${name}`));
-  const secret = { MCP_AWS_AUDIT_SERVER_PASSWORD: password };
+  const secret = { AUDIT_SERVER_PASSWORD: password };
   const first = await migrateCommand(db.owner, ["--server-user", name], secret);
   assert.equal(first.code, 0, first.text);
   assert.match(first.text, /from version 0 to 1[\s\S]*Login server_\w+ is ready/);

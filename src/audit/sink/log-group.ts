@@ -3,7 +3,7 @@ import type { Log } from "../../core/log.ts";
 import type { LogGroup, LogService } from "./log-service.ts";
 
 /** The shortest time a copy of the trail must be kept. */
-export const MIN_RETENTION_DAYS = 90;
+const MIN_RETENTION_DAYS = 90;
 /** Of a group the server makes itself; as long as anchors in a bucket are locked by default. */
 const NEW_GROUP_RETENTION_DAYS = 400;
 

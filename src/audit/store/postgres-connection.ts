@@ -67,11 +67,7 @@ async function attempt(target: PostgresTarget, options: ConnectOptions, fresh: b
 }
 
 /** What `pg` needs, for a client or a pool. */
-export function clientConfig(
-  target: PostgresTarget,
-  options: ConnectOptions,
-  credentials: Credentials,
-): pg.ClientConfig {
+function clientConfig(target: PostgresTarget, options: ConnectOptions, credentials: Credentials): pg.ClientConfig {
   const timeout = target.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   return {
     host: target.host,

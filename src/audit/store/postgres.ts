@@ -64,6 +64,10 @@ class PostgresStore implements AuditStore {
     void this.#keepConnected();
   }
 
+  get chain(): string | undefined {
+    return this.#writer.chain?.writer;
+  }
+
   append(body: Uint8Array, options: { replay?: boolean } = {}): Promise<void> {
     if (this.#down !== undefined) return Promise.reject(new StoreError(this.#down));
     return this.#queue.append(body, options.replay === true);

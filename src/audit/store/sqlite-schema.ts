@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS audit (
 CREATE UNIQUE INDEX IF NOT EXISTS audit_id ON audit (id);
 CREATE INDEX IF NOT EXISTS audit_timestamp ON audit (timestamp);
 CREATE INDEX IF NOT EXISTS audit_call_id ON audit (call_id);
+CREATE INDEX IF NOT EXISTS audit_intents ON audit (timestamp) WHERE event = 'intent';
 CREATE TABLE IF NOT EXISTS checkpoints (
   number INTEGER PRIMARY KEY,
   writer TEXT NOT NULL,

@@ -4,6 +4,8 @@ import type { Tombstone } from "../tombstone.ts";
 
 /** Where rows go. One implementation a database. */
 export interface AuditStore {
+  /** The chain this process writes; `undefined` before its start, and where a file is a chain for all processes. */
+  readonly chain?: string | undefined;
   /**
    * Resolves once the row is committed and synced; rows are chained in the order of the calls. With `replay` (rows out
    * of the spool, which may have been stored already) a body whose id is stored is not stored again, and that is a

@@ -1,25 +1,19 @@
 import { join } from "node:path";
-import { HEAD_FILE } from "./audit/checkpoint.ts";
-import { type AuditKeys, loadKeys, loadVerifyKeys, parseKeySet } from "./audit/keys.ts";
-import { bucketAnchorReader, bucketAnchorWriter } from "./audit/sink/bucket-anchors.ts";
-import type { AnchorReader, AnchorWriter, TrailCopy } from "./audit/sink/copies.ts";
-import { fileAnchorReader, fileAnchorWriter } from "./audit/sink/file-anchors.ts";
-import { logAnchorReader, logAnchorWriter, logCopy } from "./audit/sink/log-copy.ts";
-import type { AuditState } from "./audit/state.ts";
-import type { PostgresTarget } from "./audit/store/postgres-connection.ts";
-import type { AuditReader } from "./audit/store/store.ts";
-import { trailExists, trailFile } from "./audit/trail.ts";
-import type { TrailKeys } from "./audit/verify/keys.ts";
-import { openRemembered } from "./audit/verify/sqlite.ts";
-import type { VerifyOptions } from "./audit/verify/trail.ts";
-import type { VerifySource } from "./audit/verify/verify-worker.ts";
-import { ControlClients } from "./aws/control.ts";
-import { ControlBucket, ControlSigner } from "./aws/control-anchors.ts";
-import { ControlLogs } from "./aws/control-logs.ts";
-import { ConfigError, type Settings, stateDir } from "./config.ts";
-import type { Log } from "./core/log.ts";
-import { once } from "./core/once.ts";
-import { version } from "./version.ts";
+import { HEAD_FILE } from "../audit/checkpoint.ts";
+import { type AuditKeys, loadKeys, loadVerifyKeys, parseKeySet } from "../audit/keys.ts";
+import type { AuditState } from "../audit/state.ts";
+import type { PostgresTarget } from "../audit/store/postgres-connection.ts";
+import type { AuditReader } from "../audit/store/store.ts";
+import { trailExists, trailFile } from "../audit/trail.ts";
+import type { TrailKeys } from "../audit/verify/keys.ts";
+import type { VerifyOptions } from "../audit/verify/trail.ts";
+import type { VerifySource } from "../audit/verify/verify-worker.ts";
+import type { ControlClients } from "../aws/control.ts";
+import { ConfigError, type Settings, stateDir } from "../config.ts";
+import type { Log } from "../core/log.ts";
+import { once } from "../core/once.ts";
+import { version } from "../version.ts";
+import type { TrailPlaces } from "./places.ts";
 
 /**
  * The audit trail that the settings ask for, as the server, `doctor` and the `audit` commands use it: where it is, how to
@@ -30,32 +24,18 @@ export class TrailSetup {
   readonly dir: string;
   readonly inPostgres: boolean;
   readonly #settings: Settings;
-  readonly #control: ControlClients;
-  readonly #onBreaker: Log | undefined;
+  readonly #log: Log | undefined;
+  #control: ControlClients | undefined;
   readonly #target = once(() => this.#findTarget());
+  readonly #places = once(() => this.#findPlaces());
 
   constructor(settings: Settings, env: NodeJS.ProcessEnv, log?: Log) {
     this.#settings = settings;
-    this.#onBreaker = log;
+    this.#log = log;
     this.dir = stateDir(settings, env);
     this.inPostgres = Boolean(
       settings.audit_database_url ?? settings.audit_database_host ?? settings.audit_database_secret_arn,
     );
-    this.#control = new ControlClients({
-      region: settings.region,
-      profile: settings.profile,
-      version,
-      breaker: {
-        failureThreshold: settings.breaker_failures,
-        resetTimeoutMs: settings.breaker_reset_s * 1000,
-        halfOpenMaxCalls: settings.breaker_trials,
-      },
-      onBreakerTransition: (breaker, from, to) =>
-        this.#onBreaker?.[to === "open" ? "error" : "warn"](
-          { ...breaker, from, to },
-          "circuit breaker of the server's own requests changed state",
-        ),
-    });
   }
 
   /** The SQLite file; meaningless in PostgreSQL. */
@@ -106,76 +86,39 @@ export class TrailSetup {
    */
   async openSuspect(): Promise<AuditReader> {
     if (this.inPostgres) return this.openReader();
+    const { openRemembered } = await import("../audit/verify/sqlite.ts");
     return openRemembered(this.file, join(this.dir, HEAD_FILE));
   }
 
   /** Opens the trail for reading. Rejects with an `Error` where there is none, or it cannot be reached. */
   async openReader(): Promise<AuditReader> {
     if (this.inPostgres) {
-      const { openPostgresReader } = await import("./audit/store/postgres-reader.ts");
+      const { openPostgresReader } = await import("../audit/store/postgres-reader.ts");
       return openPostgresReader(await this.target());
     }
-    const { openSqliteReader } = await import("./audit/store/sqlite-reader.ts");
+    const { openSqliteReader } = await import("../audit/store/sqlite-reader.ts");
     return openSqliteReader(this.file);
   }
 
   /** Opens what changes beside the trail. */
   async openState(): Promise<AuditState> {
     if (this.inPostgres) {
-      const { openPostgresState } = await import("./audit/store/postgres-state.ts");
+      const { openPostgresState } = await import("../audit/store/postgres-state.ts");
       return openPostgresState(await this.target());
     }
-    const { openSqliteState } = await import("./audit/store/sqlite-state.ts");
+    const { openSqliteState } = await import("../audit/store/sqlite-state.ts");
     return openSqliteState(join(this.dir, "state.db"));
   }
 
-  /** The log group that gets a copy; `undefined` without one. */
-  logs(): ControlLogs | undefined {
-    const group = this.#settings.audit_log_group;
-    return group === undefined ? undefined : new ControlLogs(this.#control, group);
+  /** Where the trail goes besides the database. */
+  places(): Promise<TrailPlaces> {
+    return this.#places();
   }
 
-  bucket(): ControlBucket | undefined {
-    const bucket = this.#settings.audit_anchor_bucket;
-    return bucket === undefined ? undefined : new ControlBucket(this.#control, bucket);
-  }
-
-  signer(): ControlSigner | undefined {
-    const key = this.#settings.audit_anchor_kms_key;
-    return key === undefined ? undefined : new ControlSigner(this.#control, key);
-  }
-
-  /** Where heads are put: `remote` out of reach of whoever owns the database, `local` beside the server. */
-  anchorWriters(): { remote: AnchorWriter[]; local: AnchorWriter[] } {
-    const { audit_log_group_create, audit_anchor_days } = this.#settings;
-    const logs = this.logs();
-    const bucket = this.bucket();
-    return {
-      remote: [
-        ...(logs ? [logAnchorWriter(logs, audit_log_group_create)] : []),
-        ...(bucket ? [bucketAnchorWriter(bucket, audit_anchor_days)] : []),
-      ],
-      // SQLite's own head file is written by its store.
-      local: this.inPostgres ? [fileAnchorWriter(this.#heads)] : [],
-    };
-  }
-
-  anchorReaders(): AnchorReader[] {
-    const logs = this.logs();
-    const bucket = this.bucket();
-    const signer = this.signer();
-    const publicKey = signer && ((keyId: string) => signer.publicKey(keyId));
-    return [
-      ...(this.inPostgres ? [fileAnchorReader(this.#heads)] : []),
-      ...(logs ? [logAnchorReader(logs, publicKey)] : []),
-      ...(bucket ? [bucketAnchorReader(bucket, publicKey)] : []),
-    ];
-  }
-
-  async copy(): Promise<TrailCopy | undefined> {
-    const logs = this.logs();
-    // Without knowing how long events are kept, those that expired would look removed.
-    return logs && logCopy(logs, (await logs.group())?.retentionDays);
+  /** Whether there is any such place. */
+  get hasPlaces(): boolean {
+    const { audit_log_group, audit_anchor_bucket } = this.#settings;
+    return this.inPostgres || (audit_log_group ?? audit_anchor_bucket) !== undefined;
   }
 
   /** Where the verification of a running server finds the trail. */
@@ -207,21 +150,46 @@ export class TrailSetup {
   }
 
   destroy(): void {
-    this.#control.destroy();
+    this.#control?.destroy();
   }
 
-  get #heads(): string {
-    return join(this.dir, "heads");
+  /** AWS, as the server asks it on its own behalf. A server without need of it does not load it. */
+  async #clients(): Promise<ControlClients> {
+    const { ControlClients } = await import("../aws/control.ts");
+    const { region, profile, breaker_failures, breaker_reset_s, breaker_trials } = this.#settings;
+    const log = this.#log;
+    this.#control ??= new ControlClients({
+      region,
+      profile,
+      version,
+      breaker: {
+        failureThreshold: breaker_failures,
+        resetTimeoutMs: breaker_reset_s * 1000,
+        halfOpenMaxCalls: breaker_trials,
+      },
+      onBreakerTransition: (breaker, from, to) =>
+        log?.[to === "open" ? "error" : "warn"](
+          { ...breaker, from, to },
+          "circuit breaker of the server's own requests changed state",
+        ),
+    });
+    return this.#control;
+  }
+
+  async #findPlaces(): Promise<TrailPlaces> {
+    const { TrailPlaces } = await import("./places.ts");
+    const heads = this.inPostgres ? join(this.dir, "heads") : undefined;
+    return new TrailPlaces(this.#settings, await this.#clients(), heads);
   }
 
   async #keysOf(arn: string): Promise<AuditKeys> {
-    const { fetchSecret } = await import("./aws/control-secrets.ts");
-    return parseKeySet(await fetchSecret(this.#control, arn), arn);
+    const { fetchSecret } = await import("../aws/control-secrets.ts");
+    return parseKeySet(await fetchSecret(await this.#clients(), arn), arn);
   }
 
   async #findTarget(): Promise<PostgresTarget> {
-    const { databaseTarget } = await import("./trail-database.ts");
-    return configuredAsync("", () => databaseTarget(this.#settings, this.#control));
+    const { databaseTarget } = await import("./database.ts");
+    return configuredAsync("", async () => databaseTarget(this.#settings, await this.#clients()));
   }
 }
 

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
-import { isLocal, type PostgresTarget, parsePostgresUrl, type Tls } from "./audit/store/postgres-connection.ts";
-import type { ControlClients } from "./aws/control.ts";
-import { type DatabaseCredentials, databaseCredentials } from "./aws/database-credentials.ts";
-import { ConfigError, type Settings } from "./config.ts";
+import { isLocal, type PostgresTarget, parsePostgresUrl, type Tls } from "../audit/store/postgres-connection.ts";
+import type { ControlClients } from "../aws/control.ts";
+import { type DatabaseCredentials, databaseCredentials } from "../aws/database-credentials.ts";
+import { ConfigError, type Settings } from "../config.ts";
 
 /**
  * The PostgreSQL that the settings name: by URL, by parts, by a secret, or parts and a secret.
@@ -12,14 +12,16 @@ export async function databaseTarget(settings: Settings, control: ControlClients
   const { audit_database_url: url, audit_database_secret_arn: secretArn, audit_database_auth: auth } = settings;
   const named = url === undefined ? undefined : parsePostgresUrl(url);
   const secret = secretArn === undefined ? undefined : databaseCredentials({ secretArn }, control);
-  const inSecret: Partial<DatabaseCredentials> = (await secret?.(false)) ?? {};
-  const host = named?.host ?? settings.audit_database_host ?? inSecret.host;
+  const given = named?.host ?? settings.audit_database_host;
+  // Where the host is known, a secret that cannot be read now keeps nobody from starting.
+  const inSecret: Partial<DatabaseCredentials> = given === undefined ? ((await secret?.(false)) ?? {}) : {};
+  const host = given ?? inSecret.host;
   if (host === undefined)
     throw new ConfigError(
       "audit_database_host is missing: neither the settings nor the secret name the database's host",
     );
-  const port = named?.port ?? inSecret.port ?? settings.audit_database_port;
-  const database = named?.database ?? inSecret.dbname ?? settings.audit_database_name;
+  const port = named?.port ?? settings.audit_database_port ?? inSecret.port ?? 5_432;
+  const database = named?.database ?? settings.audit_database_name ?? inSecret.dbname ?? "mcp_audit";
   const tls = tlsOf(settings, host, named?.tls);
   const user = named?.credentials?.user ?? settings.audit_database_user;
   const password = named?.credentials?.password ?? settings.audit_database_password;
