@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -9,7 +11,14 @@ import { type Moto, startMoto } from "../support/moto.ts";
 import { type Login, login, type Postgres, query, startPostgres, type TestDatabase } from "../support/postgres.ts";
 import { rawCall } from "../support/raw-mcp.ts";
 import { createKeys, launch, stateDirOf } from "../support/scene.ts";
-import { type HttpServerProcess, runCli, startHttpServer, temporaryHome } from "../support/server.ts";
+import {
+  type HttpServerProcess,
+  mainFile,
+  runCli,
+  serverEnv,
+  startHttpServer,
+  temporaryHome,
+} from "../support/server.ts";
 
 // The audit commands as somebody types them, in the order of a trail's life: servers of five months ago and of today
 // have written it.
@@ -144,6 +153,7 @@ for (const [name, open] of [
     const copied = { MCP_AWS_AUDIT_LOG_GROUP: `/audit/${name}` };
     let proxy: FaultProxy;
     let server: HttpServerProcess;
+    let keys: Awaited<ReturnType<typeof createKeys>>;
     let instance: string;
 
     const audit = (args: string[], as: As = "reader", env: Record<string, string> = {}) =>
@@ -166,7 +176,7 @@ for (const [name, open] of [
 
     before(async () => {
       proxy = await startFaultProxy({ target: moto.url });
-      const keys = await createKeys(home);
+      keys = await createKeys(home);
       await store.prepare(home);
       const args = ["--confirm", "never"];
       const shift = { NODE_OPTIONS: `--import=${CLOCK}`, MCP_TEST_CLOCK_DAYS: String(-DAYS_AGO) };
@@ -245,6 +255,31 @@ for (const [name, open] of [
         ],
       );
       assert.equal((await ok(["tail", "-n", "3"])).trimEnd().split("\n").length, 3);
+    });
+
+    test("tail -f: goes on as rows arrive, and ends when told to", async (t) => {
+      const child = spawn(process.execPath, [mainFile(), "audit", "tail", "-f", "-n", "1", "--json"], {
+        env: serverEnv(home, { endpoint: proxy.url, env: { ...store.env("reader") } }),
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      t.after(() => child.kill("SIGKILL"));
+      let text = "";
+      child.stdout.setEncoding("utf8").on("data", (part: string) => {
+        text += part;
+      });
+      await eventually(() => text.includes("ec2_start_instance"), 20_000);
+      await rawCall(server.url, { tool: "ec2_list_instances", key: keys.operator });
+      await eventually(() => text.includes('"operator"'), 20_000);
+      const ended = once(child, "exit");
+      child.kill("SIGINT");
+      assert.deepEqual(await ended, [0, null]);
+      assert.deepEqual(
+        json(text).map(({ user, operation }) => [user, operation]),
+        [
+          ["admin", "ec2_start_instance"],
+          ["operator", "ec2_list_instances"],
+        ],
+      );
     });
 
     test("verify: as the server and as who may only read, while the server runs", async () => {

@@ -4,11 +4,15 @@ import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadKeys } from "../../src/audit/keys.ts";
+import { queryTrail, type TrailRow } from "../../src/audit/read.ts";
 import { encodeRecord } from "../../src/audit/record.ts";
 import { Spool } from "../../src/audit/spool.ts";
+import { openPostgresReader } from "../../src/audit/store/postgres-reader.ts";
+import { type MigratedDatabase, migratedDatabase, targetOf } from "../../src/audit/store/postgres-support.ts";
 import { memoryLog } from "../../src/audit/test-support.ts";
 import type { AuditEvent } from "../../src/core/audit.ts";
 import { eventually } from "../support/eventually.ts";
+import { startPostgres } from "../support/postgres.ts";
 import { rawCall } from "../support/raw-mcp.ts";
 import { changes, launch, openScene, readRows, type Scene, stateDirOf } from "../support/scene.ts";
 import { call, connectHttp, startHttpServer, temporaryHome } from "../support/server.ts";
@@ -25,6 +29,14 @@ before(async () => {
   ids = (await launch(scene.proxy.url, { stopped: 4 })).stopped;
 });
 after(() => scene?.close());
+
+async function inPostgres(db: MigratedDatabase, id: string): Promise<TrailRow[]> {
+  const reader = openPostgresReader(targetOf(db.reader));
+  const rows: TrailRow[] = [];
+  for await (const row of queryTrail(reader, { resource: id })) rows.push(row);
+  await reader.close();
+  return rows;
+}
 
 const rowsOf = async (id: string) => (await readRows(home)).filter((row) => row.resource_id === id);
 
@@ -120,4 +132,31 @@ test("a call that another process still runs is left alone", async () => {
   );
   await other.stop();
   held.remove();
+});
+
+test("in PostgreSQL, several servers start where one died: one outcome, in the chain of whoever wrote it", {
+  timeout: 120_000,
+}, async (t) => {
+  const postgres = await startPostgres();
+  t.after(() => postgres.stop());
+  const db = await migratedDatabase(postgres);
+  const env = { AUDIT_DATABASE_URL: db.writer.url };
+  const options = { home, args, endpoint: scene.proxy.url, env };
+  const [id = ""] = (await launch(scene.proxy.url, { stopped: 1 })).stopped;
+  const doomed = await startHttpServer(options);
+  const held = scene.proxy.ruleFirst({ operation: "StartInstances", fault: { kind: "hang" } });
+  t.after(() => held.remove());
+  const start = { tool: "ec2_start_instance", args: { instance_id: id }, key: scene.keys.admin };
+  rawCall(doomed.url, start).catch(() => {});
+  await eventually(() => changes(scene.proxy, id).length > 0);
+  await doomed.kill();
+  const next = await Promise.all([startHttpServer(options), startHttpServer(options), startHttpServer(options)]);
+  await eventually(async () => (await inPostgres(db, id)).length > 1, 30_000);
+  for (const server of next) await server.stop();
+  const [intent, outcome, ...more] = await inPostgres(db, id);
+  assert.deepEqual(more, []);
+  assert.deepEqual([intent?.event, outcome?.event, outcome?.result], ["intent", "outcome", "unknown_outcome"]);
+  assert.notEqual(outcome?.writer, intent?.writer);
+  const said = next.filter((server) => server.stderr().includes("a call without an outcome was reconciled"));
+  assert.equal(said.length, 1);
 });
