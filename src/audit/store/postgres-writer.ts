@@ -38,7 +38,8 @@ export class PostgresWriter {
   readonly #options: WriterOptions;
   chain: Chain | undefined;
   #pending: Pending | undefined;
-  #missing: ChainHead[] = [];
+  /** The last rows that the database had confirmed of chains that were given up, for the next chain to name. */
+  #confirmed: ChainHead[] = [];
   #clock = { database: 0, local: 0 };
   #session: { pid: unknown; started: unknown } | undefined;
   #lockFailures = 0;
@@ -218,7 +219,6 @@ export class PostgresWriter {
       return;
     }
     const lost = head === undefined || head.seq <= chain.state.seq;
-    if (lost) this.#missing.push({ writer: chain.writer, seq: chain.state.seq, mac: chain.state.mac });
     this.#abandon(
       chain,
       lost
@@ -229,10 +229,10 @@ export class PostgresWriter {
 
   async #start(client: Client): Promise<void> {
     const { keys, timeoutMs } = this.#options;
-    const chain = await startChain(client, keys, { now: this.#now(), timeoutMs, missing: this.#missing });
+    const chain = await startChain(client, keys, { now: this.#now(), timeoutMs, confirmed: this.#confirmed });
     // Nobody else knows the name yet.
     await this.#lock(client, chain);
-    this.#missing = [];
+    this.#confirmed = [];
     this.chain = chain;
   }
 
@@ -246,8 +246,14 @@ export class PostgresWriter {
     }
   }
 
+  /**
+   * The next chain names the head as it was confirmed, without looking whether it is still there: whoever wants the chain
+   * given up may take rows away at any moment until then.
+   */
   #abandon(chain: Chain, why: string): void {
     this.chain = undefined;
+    this.#lockFailures = 0;
+    this.#confirmed.push({ writer: chain.writer, seq: chain.state.seq, mac: chain.state.mac });
     if (this.#pending !== undefined) this.#pending.sent = undefined;
     this.#options.alarm(`chain ${chain.writer} is given up at row ${chain.state.seq}, a new one begins: ${why}`);
   }

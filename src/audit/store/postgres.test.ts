@@ -7,6 +7,7 @@ import { check, openStore } from "./postgres-check-support.ts";
 import { connect } from "./postgres-connection.ts";
 import { openPostgresState } from "./postgres-state.ts";
 import { type MigratedDatabase, migratedDatabase, targetOf } from "./postgres-support.ts";
+import type { AuditStore } from "./store.ts";
 import { body } from "./test-support.ts";
 
 let server: Postgres;
@@ -206,6 +207,56 @@ test("another process in the same chain: it is left to that one, and nothing is 
     [chain],
   );
   assert.equal(count, 1);
+});
+
+/** Appends until the store takes it; what failed on the way was not stored. */
+const appended = (store: AuditStore, call: string): Promise<void> =>
+  eventually(
+    () =>
+      store.append(body(call)).then(
+        () => true,
+        () => false,
+      ),
+    60_000,
+  );
+
+test("a chain's lock is taken away to have its tail cut: the new chain names the head that was confirmed", {
+  timeout: 90_000,
+}, async (t) => {
+  const store = openStore(db.writer, { checkpointIntervalMs: 60_000, timeoutMs: 1_000 });
+  t.after(() => store.close());
+  for (const call of ["a", "b", "c"]) await appended(store, call);
+  await store.checkpoint();
+  const [chain] = (await check(db.superuser)).chains.keys();
+  const thief = await connect(targetOf(db.superuser), { application: "thief", statementTimeoutMs: 60_000 });
+  t.after(() => thief.end());
+  // Waiting in line, it has the lock before the store comes back.
+  const stolen = thief.query("SELECT pg_advisory_lock(hashtextextended($1, 0))", [chain]);
+  await eventually(async () => (await query(db.superuser, "SELECT FROM pg_locks WHERE NOT granted")).length === 1);
+  await disconnect();
+  await stolen;
+  await attack(`DELETE FROM audit.trail WHERE seq > 2; DELETE FROM audit.checkpoints WHERE number > 1`);
+  await appended(store, "d");
+  const { chains, problems } = await check(db.superuser);
+  assert.equal(chains.size, 2);
+  assert.deepEqual(problems, [`missing ${chain}/4`]);
+  assert.match(store.alarms.join(), /given up at row 4.*another session holds it/);
+});
+
+test("rows put where confirmed ones were: the new chain names the head that was confirmed", async (t) => {
+  const store = openStore(db.writer, { checkpointIntervalMs: 60_000 });
+  t.after(() => store.close());
+  for (const call of ["a", "b"]) await store.append(body(call));
+  const [chain] = (await check(db.superuser)).chains.keys();
+  await attack(
+    `DELETE FROM audit.trail WHERE seq = 3; INSERT INTO audit.trail (writer, seq, stored_at, prev, mac, body, id)
+       VALUES ('${chain}', 4, now(), '', '\\x01', '', 'clone')`,
+  );
+  await disconnect();
+  await appended(store, "c");
+  assert.match(store.alarms.join(), /another process writes it/);
+  const { problems } = await check(db.superuser);
+  assert.ok(problems.includes(`missing ${chain}/3`), problems.join());
 });
 
 test("what the operator must do is in the error", { timeout: 60_000 }, async (t) => {
