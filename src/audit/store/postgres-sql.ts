@@ -18,6 +18,10 @@ FROM unnest($6::int[], $7::int[], $8::int[], $9::text[], ${TYPES.map((type, i) =
   AS rows (n, start, length, id, ${NAMES.join(", ")})
 ON CONFLICT (writer, seq, stored_at) DO NOTHING`;
 
+/** Live rows wait meanwhile. */
+const REPLAY_WAIT_MS = 500;
+const LOCK_NOT_AVAILABLE = "55P03";
+
 /** Runs one statement, for so long: a network that is gone answers nothing. The connection is ended then. */
 export async function run(
   client: Client,
@@ -31,6 +35,29 @@ export async function run(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Lets no other process store rows of a spool until the end of the transaction: each must see what the other stored. The
+ * lock is a row that only those may lock who write to `state`, not an advisory lock, which every login may take. False
+ * when it does not become free soon; the transaction has failed then.
+ */
+export async function lockReplay(client: Client, timeoutMs: number): Promise<boolean> {
+  await run(client, timeoutMs, `SET LOCAL lock_timeout = ${REPLAY_WAIT_MS}`);
+  try {
+    // What is there already is locked, though the condition is false.
+    await run(
+      client,
+      timeoutMs,
+      `INSERT INTO state.leases (name, holder, "until") VALUES ('replay', '', 'infinity')
+       ON CONFLICT (name) DO UPDATE SET holder = '' WHERE false`,
+    );
+  } catch (error) {
+    if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+    return false;
+  }
+  await run(client, timeoutMs, "SET LOCAL lock_timeout = DEFAULT");
+  return true;
 }
 
 /** Inserts a batch in one statement; resolves with how many rows were not there yet. */
@@ -120,4 +147,8 @@ export async function allHeads(client: Client, timeoutMs: number): Promise<Chain
          SELECT seq, mac FROM audit.trail t WHERE t.writer = chains.writer ORDER BY seq DESC LIMIT 1) head`,
   );
   return rows;
+}
+
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error ? String(error.code) : undefined;
 }

@@ -3,7 +3,7 @@ import { sameMac } from "../chain.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import { parseBody, recordId } from "../record.ts";
 import type { Batch, Chain, ChainKeys } from "./postgres-chain.ts";
-import { headOf, holdsRows, insertCheckpoint, insertRows, run } from "./postgres-sql.ts";
+import { codeOf, headOf, holdsRows, insertCheckpoint, insertRows, lockReplay, run } from "./postgres-sql.ts";
 import { startChain } from "./postgres-start.ts";
 import { type ChainHead, StoreError } from "./store.ts";
 
@@ -26,7 +26,8 @@ const MIGRATE = "run `mcp-aws-server audit migrate` with an owner's login";
 const NOT_THERE = new Set(["3F000", "42P01", "42501", "42883"]);
 const NO_PARTITION = "23514";
 const MONTHS_AHEAD = 3;
-const REPLAY_LOCK = 618_470_005;
+/** After waiting for another process that drains; each wait keeps live rows waiting too. */
+const REPLAY_PAUSE_MS = 5_000;
 /** Attempts to get the chain's lock before the chain is left to whoever has it. */
 const LOCK_ATTEMPTS = 6;
 
@@ -43,6 +44,8 @@ export class PostgresWriter {
   #clock = { database: 0, local: 0 };
   #session: { pid: unknown; started: unknown } | undefined;
   #lockFailures = 0;
+  /** No replay before this moment. */
+  #replayFrom = 0;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -54,7 +57,11 @@ export class PostgresWriter {
     if (this.chain !== undefined) await this.#continue(client, this.chain);
     if (this.chain === undefined) await this.#start(client);
     const pending = this.#pending;
-    if (pending !== undefined) await this.#write(client, pending);
+    if (pending === undefined) return;
+    if (!pending.replay) return this.#write(client, pending);
+    // Where it was not stored, the spool still has it. Others may be draining too, and live rows shall not wait for them.
+    this.#pending = undefined;
+    pending.outcome.reject(new StoreError("the connection was lost while rows of the spool were being stored"));
   }
 
   /**
@@ -121,10 +128,14 @@ export class PostgresWriter {
   /** Rows out of the spool may be stored already: by this process, an earlier one, or another that drains with it. */
   async #replay(client: Client, chain: Chain, pending: Pending): Promise<boolean> {
     const { timeoutMs } = this.#options;
+    if (performance.now() < this.#replayFrom) throw draining();
     await this.#run(client, "BEGIN");
     let own = true;
     try {
-      await this.#run(client, "SELECT pg_advisory_xact_lock($1)", [REPLAY_LOCK]);
+      if (!(await lockReplay(client, timeoutMs))) {
+        this.#replayFrom = performance.now() + REPLAY_PAUSE_MS;
+        throw draining();
+      }
       const ids = pending.bodies.map((body) => recordId(parseBody(body)));
       const { rows } = await this.#run(client, "SELECT id FROM audit.trail WHERE id = ANY($1::text[])", [ids]);
       const stored = new Set<unknown>(rows.map(({ id }) => id));
@@ -268,6 +279,8 @@ export class PostgresWriter {
   }
 }
 
+const draining = (): StoreError => new StoreError("another process is storing rows of its spool");
+
 function is(head: ChainHead | undefined, state: { seq: number; mac: Uint8Array }): boolean {
   return head !== undefined && head.seq === state.seq && sameMac(head.mac, state.mac);
 }
@@ -277,8 +290,4 @@ export function isDefinite(error: unknown): boolean {
   if (error instanceof StoreError) return true;
   const severity = error instanceof Error && "severity" in error ? error.severity : undefined;
   return severity === "ERROR" && !/^(08|57|40003)/.test(String(codeOf(error)));
-}
-
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error ? String(error.code) : undefined;
 }

@@ -209,16 +209,83 @@ test("another process in the same chain: it is left to that one, and nothing is 
   assert.equal(count, 1);
 });
 
-/** Appends until the store takes it; what failed on the way was not stored. */
-const appended = (store: AuditStore, call: string): Promise<void> =>
-  eventually(
+test("a lock on replaying that is never let go keeps no live row waiting; no reader can take it", {
+  timeout: 60_000,
+}, async (t) => {
+  const store = openStore(db.writer);
+  t.after(() => store.close());
+  await store.append(body("spooled"), { replay: true });
+  const lock = "SELECT FROM state.leases WHERE name = 'replay' FOR UPDATE";
+  await assert.rejects(query(db.reader, lock), /permission denied/);
+  // What readers can lock, every advisory lock among it, is in nobody's way.
+  const reader = await connect(targetOf(db.reader), { application: "reader", statementTimeoutMs: 60_000 });
+  t.after(() => reader.end());
+  await reader.query("SELECT pg_advisory_lock(618470005); BEGIN; SELECT FROM audit.trail, state.shipped LIMIT 1");
+  await store.append(body("too"), { replay: true });
+
+  const holder = await connect(targetOf(db.writer), { application: "half open", statementTimeoutMs: 60_000 });
+  t.after(() => holder.end());
+  await holder.query("BEGIN");
+  assert.equal((await holder.query(lock)).rowCount, 1);
+  const replay = assert.rejects(store.append(body("waits"), { replay: true }), /another process is storing/);
+  await store.append(body("live"));
+  await replay;
+  // Refused at once for a while, so that drains do not fill the time.
+  await assert.rejects(store.append(body("waits"), { replay: true }), /another process is storing/);
+  await store.append(body("live 2"));
+  // Even a connection that is lost while rows are being replayed.
+  await disconnect();
+  await appended(store, "live 3");
+  await holder.query("COMMIT");
+  await appended(store, "waits", true);
+  const { calls, chains, problems } = await check(db.superuser);
+  assert.deepEqual([chains.size, problems, store.alarms], [1, [], []]);
+  assert.deepEqual(calls, ["spooled", "too", "live", "live 2", "live 3", "waits"]);
+});
+
+for (const stored of [false, true]) {
+  const outcome = stored ? "at its commit is found stored" : "before it is stored is left to the spool";
+  test(`a replay cut off ${outcome}, and the chain goes on`, async (t) => {
+    const proxy = await startTcpProxy(server.host, server.port);
+    const store = openStore({ ...db.writer, port: proxy.port }, { checkpointIntervalMs: 60_000 });
+    t.after(async () => {
+      await store.close();
+      await proxy.close();
+    });
+    await store.append(body("a"));
+    const holder = await connect(targetOf(db.writer), { application: "another drain", statementTimeoutMs: 60_000 });
+    t.after(() => holder.end());
+    // COMMIT, or what comes before it, gets there; its answer does not come back.
+    proxy.cutAfter = (data) => data.includes(stored ? "COMMIT" : "INSERT INTO state.leases");
+    const row = body("b");
+    const replay = store.append(row, { replay: true });
+    const judged = stored ? replay : assert.rejects(replay, /connection was lost/);
+    await eventually(() => proxy.cuts > 0);
+    proxy.cutAfter = () => false;
+    // Whoever drains meanwhile keeps nobody from writing.
+    await holder.query("BEGIN; SELECT FROM state.leases FOR UPDATE");
+    await appended(store, "c");
+    await holder.query("COMMIT");
+    await judged;
+    await store.append(row, { replay: true });
+    const { calls, chains, problems } = await check(db.superuser);
+    assert.deepEqual([chains.size, problems, store.alarms], [1, [], []]);
+    assert.deepEqual(calls.toSorted(), ["a", "b", "c"]);
+  });
+}
+
+/** Appends until the store takes it. */
+function appended(store: AuditStore, call: string, replay = false): Promise<void> {
+  const row = body(call);
+  return eventually(
     () =>
-      store.append(body(call)).then(
+      store.append(row, { replay }).then(
         () => true,
         () => false,
       ),
     60_000,
   );
+}
 
 test("a chain's lock is taken away to have its tail cut: the new chain names the head that was confirmed", {
   timeout: 90_000,
