@@ -4,7 +4,7 @@ import type { Checkpoint } from "../checkpoint.ts";
 import { COLUMNS, parseBody, project, recordId } from "../record.ts";
 import type { Batch } from "./postgres-chain.ts";
 import { destroy } from "./postgres-connection.ts";
-import type { ChainHead } from "./store.ts";
+import { type ChainHead, StoreError } from "./store.ts";
 
 const NAMES = COLUMNS.map((column) => `"${column}"`);
 const TYPES = COLUMNS.map((column) => (column === "duration_ms" ? "float8[]" : "text[]"));
@@ -107,15 +107,27 @@ export async function holdsRows(client: Client, timeoutMs: number, batch: Batch)
   return rows.length === batch.macs.length && batch.macs.every((mac, i) => sameMac(mac, rows[i]?.mac));
 }
 
-export async function insertCheckpoint(client: Client, timeoutMs: number, checkpoint: Checkpoint): Promise<void> {
+/** Inserts a checkpoint, perhaps again; false when there is another under its number. */
+export async function insertCheckpoint(client: Client, timeoutMs: number, checkpoint: Checkpoint): Promise<boolean> {
   const { writer, number, seq, mac, digest, time, key_id, rows, signature } = checkpoint;
-  await run(
+  const values = [writer, number, seq, Buffer.from(mac), Buffer.from(digest), time, key_id, rows];
+  values.push(Buffer.from(signature));
+  const inserted = await run(
     client,
     timeoutMs,
     `INSERT INTO audit.checkpoints (writer, number, seq, mac, digest, "time", key_id, rows, signature)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (writer, number) DO NOTHING`,
-    [writer, number, seq, Buffer.from(mac), Buffer.from(digest), time, key_id, rows, Buffer.from(signature)],
+    values,
   );
+  if (inserted.rowCount === 1) return true;
+  const found = await run(
+    client,
+    timeoutMs,
+    `SELECT FROM audit.checkpoints WHERE writer = $1 AND number = $2 AND seq = $3 AND mac = $4 AND digest = $5
+       AND "time" = $6 AND key_id = $7 AND rows = $8 AND signature = $9`,
+    values,
+  );
+  return found.rowCount === 1;
 }
 
 /** The head of one chain: its last row, or what its last tombstone covers when no row is left. */
@@ -151,4 +163,11 @@ export async function allHeads(client: Client, timeoutMs: number): Promise<Chain
 
 export function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error ? String(error.code) : undefined;
+}
+
+/** Whether an error says that nothing was stored. Anything that ended the session leaves that open. */
+export function isDefinite(error: unknown): boolean {
+  if (error instanceof StoreError) return true;
+  const severity = error instanceof Error && "severity" in error ? error.severity : undefined;
+  return severity === "ERROR" && !/^(08|57|40003)/.test(String(codeOf(error)));
 }

@@ -47,7 +47,9 @@ async function write(
   chain.advance(batch);
   const checkpoint = chain.nextCheckpoint();
   if (checkpoint === undefined) throw new StoreError("a chain without a first checkpoint");
-  await insertCheckpoint(client, timeoutMs, checkpoint);
+  if (!(await insertCheckpoint(client, timeoutMs, checkpoint))) {
+    throw new StoreError("another process signs the chain that this one begins");
+  }
   await run(client, timeoutMs, "COMMIT");
   chain.confirm(checkpoint);
   return chain;

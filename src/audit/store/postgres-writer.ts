@@ -3,7 +3,16 @@ import { sameMac } from "../chain.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import { parseBody, recordId } from "../record.ts";
 import type { Batch, Chain, ChainKeys } from "./postgres-chain.ts";
-import { codeOf, headOf, holdsRows, insertCheckpoint, insertRows, lockReplay, run } from "./postgres-sql.ts";
+import {
+  codeOf,
+  headOf,
+  holdsRows,
+  insertCheckpoint,
+  insertRows,
+  isDefinite,
+  lockReplay,
+  run,
+} from "./postgres-sql.ts";
 import { startChain } from "./postgres-start.ts";
 import { type ChainHead, StoreError } from "./store.ts";
 
@@ -81,13 +90,15 @@ export class PostgresWriter {
   }
 
   async checkpoint(client: Client): Promise<Checkpoint | undefined> {
-    const chain = this.chain;
     // One whose outcome was unknown comes first, and may be behind the head.
-    for (let next = chain?.nextCheckpoint(); next !== undefined; next = chain?.nextCheckpoint()) {
-      await insertCheckpoint(client, this.#options.timeoutMs, next);
-      chain?.confirm(next);
+    for (let next = this.chain?.nextCheckpoint(); next !== undefined; next = this.chain?.nextCheckpoint()) {
+      const own = await insertCheckpoint(client, this.#options.timeoutMs, next);
+      if (own) this.chain?.confirm(next);
+      else if (this.chain) this.#abandon(this.chain, `checkpoint ${next.number} is there already, of somebody else`);
     }
-    return chain?.signed;
+    // What was given up is named, and so signed, without waiting for a row.
+    if (this.chain === undefined) await this.#start(client);
+    return this.chain?.signed;
   }
 
   ensurePartitions(client: Client): Promise<unknown> {
@@ -283,11 +294,4 @@ const draining = (): StoreError => new StoreError("another process is storing ro
 
 function is(head: ChainHead | undefined, state: { seq: number; mac: Uint8Array }): boolean {
   return head !== undefined && head.seq === state.seq && sameMac(head.mac, state.mac);
-}
-
-/** Whether an error says that nothing was stored. Anything that ended the session leaves that open. */
-export function isDefinite(error: unknown): boolean {
-  if (error instanceof StoreError) return true;
-  const severity = error instanceof Error && "severity" in error ? error.severity : undefined;
-  return severity === "ERROR" && !/^(08|57|40003)/.test(String(codeOf(error)));
 }
