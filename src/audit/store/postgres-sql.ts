@@ -4,7 +4,7 @@ import type { Checkpoint } from "../checkpoint.ts";
 import { COLUMNS, parseBody, project, recordId } from "../record.ts";
 import type { Batch } from "./postgres-chain.ts";
 import { destroy } from "./postgres-connection.ts";
-import type { ChainHead } from "./store.ts";
+import { type ChainHead, StoreError } from "./store.ts";
 
 const NAMES = COLUMNS.map((column) => `"${column}"`);
 const TYPES = COLUMNS.map((column) => (column === "duration_ms" ? "float8[]" : "text[]"));
@@ -17,6 +17,10 @@ SELECT $1, $2::bigint + n, to_timestamp($3::float8 / 1000),
 FROM unnest($6::int[], $7::int[], $8::int[], $9::text[], ${TYPES.map((type, i) => `$${i + 10}::${type}`).join(", ")})
   AS rows (n, start, length, id, ${NAMES.join(", ")})
 ON CONFLICT (writer, seq, stored_at) DO NOTHING`;
+
+/** Live rows wait meanwhile. */
+const REPLAY_WAIT_MS = 500;
+const LOCK_NOT_AVAILABLE = "55P03";
 
 /** Runs one statement, for so long: a network that is gone answers nothing. The connection is ended then. */
 export async function run(
@@ -31,6 +35,29 @@ export async function run(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Lets no other process store rows of a spool until the end of the transaction: each must see what the other stored. The
+ * lock is a row that only those may lock who write to `state`, not an advisory lock, which every login may take. False
+ * when it does not become free soon; the transaction has failed then.
+ */
+export async function lockReplay(client: Client, timeoutMs: number): Promise<boolean> {
+  await run(client, timeoutMs, `SET LOCAL lock_timeout = ${REPLAY_WAIT_MS}`);
+  try {
+    // What is there already is locked, though the condition is false.
+    await run(
+      client,
+      timeoutMs,
+      `INSERT INTO state.leases (name, holder, "until") VALUES ('replay', '', 'infinity')
+       ON CONFLICT (name) DO UPDATE SET holder = '' WHERE false`,
+    );
+  } catch (error) {
+    if (codeOf(error) !== LOCK_NOT_AVAILABLE) throw error;
+    return false;
+  }
+  await run(client, timeoutMs, "SET LOCAL lock_timeout = DEFAULT");
+  return true;
 }
 
 /** Inserts a batch in one statement; resolves with how many rows were not there yet. */
@@ -80,15 +107,27 @@ export async function holdsRows(client: Client, timeoutMs: number, batch: Batch)
   return rows.length === batch.macs.length && batch.macs.every((mac, i) => sameMac(mac, rows[i]?.mac));
 }
 
-export async function insertCheckpoint(client: Client, timeoutMs: number, checkpoint: Checkpoint): Promise<void> {
+/** Inserts a checkpoint, perhaps again; false when there is another under its number. */
+export async function insertCheckpoint(client: Client, timeoutMs: number, checkpoint: Checkpoint): Promise<boolean> {
   const { writer, number, seq, mac, digest, time, key_id, rows, signature } = checkpoint;
-  await run(
+  const values = [writer, number, seq, Buffer.from(mac), Buffer.from(digest), time, key_id, rows];
+  values.push(Buffer.from(signature));
+  const inserted = await run(
     client,
     timeoutMs,
     `INSERT INTO audit.checkpoints (writer, number, seq, mac, digest, "time", key_id, rows, signature)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (writer, number) DO NOTHING`,
-    [writer, number, seq, Buffer.from(mac), Buffer.from(digest), time, key_id, rows, Buffer.from(signature)],
+    values,
   );
+  if (inserted.rowCount === 1) return true;
+  const found = await run(
+    client,
+    timeoutMs,
+    `SELECT FROM audit.checkpoints WHERE writer = $1 AND number = $2 AND seq = $3 AND mac = $4 AND digest = $5
+       AND "time" = $6 AND key_id = $7 AND rows = $8 AND signature = $9`,
+    values,
+  );
+  return found.rowCount === 1;
 }
 
 /** The head of one chain: its last row, or what its last tombstone covers when no row is left. */
@@ -120,4 +159,15 @@ export async function allHeads(client: Client, timeoutMs: number): Promise<Chain
          SELECT seq, mac FROM audit.trail t WHERE t.writer = chains.writer ORDER BY seq DESC LIMIT 1) head`,
   );
   return rows;
+}
+
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error ? String(error.code) : undefined;
+}
+
+/** Whether an error says that nothing was stored. Anything that ended the session leaves that open. */
+export function isDefinite(error: unknown): boolean {
+  if (error instanceof StoreError) return true;
+  const severity = error instanceof Error && "severity" in error ? error.severity : undefined;
+  return severity === "ERROR" && !/^(08|57|40003)/.test(String(codeOf(error)));
 }

@@ -11,13 +11,13 @@ const HEADS_A_ROW = 25;
 
 /**
  * Starts a chain: its first rows name the heads of the others, and checkpoint 1 signs them, all in one transaction.
- * `missing` are heads that this process had been told were committed and that are not there any more: they are named as
- * they were, so that every verification from now on finds them missing.
+ * `confirmed` are heads that this process had been told were committed, of chains that it gave up: they are named as they
+ * were, whatever the database has now, so that every verification from now on finds those that are missing.
  */
 export async function startChain(
   client: Client,
   keys: ChainKeys,
-  options: { now: number; timeoutMs: number; missing: readonly ChainHead[] },
+  options: { now: number; timeoutMs: number; confirmed: readonly ChainHead[] },
 ): Promise<Chain> {
   await run(client, options.timeoutMs, "BEGIN");
   try {
@@ -32,10 +32,12 @@ export async function startChain(
 async function write(
   client: Client,
   keys: ChainKeys,
-  { now, timeoutMs, missing }: { now: number; timeoutMs: number; missing: readonly ChainHead[] },
+  { now, timeoutMs, confirmed }: { now: number; timeoutMs: number; confirmed: readonly ChainHead[] },
 ): Promise<Chain> {
   const chain = new Chain(keys);
-  const heads = [...(await unrecorded(client, keys, timeoutMs)), ...missing];
+  const found = await unrecorded(client, keys, timeoutMs);
+  const stored = new Set(found.map(nameOf));
+  const heads = [...found, ...confirmed.filter((head) => !stored.has(nameOf(head)))];
   const bodies: Buffer[] = [];
   for (let from = 0; from === 0 || from < heads.length; from += HEADS_A_ROW) {
     bodies.push(startRow(heads.slice(from, from + HEADS_A_ROW)));
@@ -45,7 +47,9 @@ async function write(
   chain.advance(batch);
   const checkpoint = chain.nextCheckpoint();
   if (checkpoint === undefined) throw new StoreError("a chain without a first checkpoint");
-  await insertCheckpoint(client, timeoutMs, checkpoint);
+  if (!(await insertCheckpoint(client, timeoutMs, checkpoint))) {
+    throw new StoreError("another process signs the chain that this one begins");
+  }
   await run(client, timeoutMs, "COMMIT");
   chain.confirm(checkpoint);
   return chain;
@@ -65,7 +69,7 @@ async function unrecorded(client: Client, keys: ChainKeys, timeoutMs: number): P
     if (!sameMac(mac, rowMac(keys.mac, { writer, seq, prev, body }))) continue;
     for (const head of headsIn(body)) known.add(String(head));
   }
-  return heads.filter(({ writer, seq, mac }) => !known.has(String([writer, seq, hex(mac)])));
+  return heads.filter((head) => !known.has(nameOf(head)));
 }
 
 function headsIn(body: Uint8Array): unknown[] {
@@ -87,11 +91,12 @@ function startRow(heads: readonly ChainHead[]): Buffer {
       transport: "none",
       operation: "chain_start",
       result: "success",
-      detail: { heads: heads.map(({ writer, seq, mac }) => [writer, seq, hex(mac)]) },
+      detail: { heads: heads.map(claim) },
     },
     // Nothing here is anybody's secret, and hex must stay what it is.
     { redact: (value) => value, hashKey: new Uint8Array(32) },
   );
 }
 
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+const claim = ({ writer, seq, mac }: ChainHead) => [writer, seq, Buffer.from(mac).toString("hex")];
+const nameOf = (head: ChainHead): string => String(claim(head));

@@ -3,7 +3,16 @@ import { sameMac } from "../chain.ts";
 import type { Checkpoint } from "../checkpoint.ts";
 import { parseBody, recordId } from "../record.ts";
 import type { Batch, Chain, ChainKeys } from "./postgres-chain.ts";
-import { headOf, holdsRows, insertCheckpoint, insertRows, run } from "./postgres-sql.ts";
+import {
+  codeOf,
+  headOf,
+  holdsRows,
+  insertCheckpoint,
+  insertRows,
+  isDefinite,
+  lockReplay,
+  run,
+} from "./postgres-sql.ts";
 import { startChain } from "./postgres-start.ts";
 import { type ChainHead, StoreError } from "./store.ts";
 
@@ -26,7 +35,8 @@ const MIGRATE = "run `mcp-aws-server audit migrate` with an owner's login";
 const NOT_THERE = new Set(["3F000", "42P01", "42501", "42883"]);
 const NO_PARTITION = "23514";
 const MONTHS_AHEAD = 3;
-const REPLAY_LOCK = 618_470_005;
+/** After waiting for another process that drains; each wait keeps live rows waiting too. */
+const REPLAY_PAUSE_MS = 5_000;
 /** Attempts to get the chain's lock before the chain is left to whoever has it. */
 const LOCK_ATTEMPTS = 6;
 
@@ -38,10 +48,13 @@ export class PostgresWriter {
   readonly #options: WriterOptions;
   chain: Chain | undefined;
   #pending: Pending | undefined;
-  #missing: ChainHead[] = [];
+  /** The last rows that the database had confirmed of chains that were given up, for the next chain to name. */
+  #confirmed: ChainHead[] = [];
   #clock = { database: 0, local: 0 };
   #session: { pid: unknown; started: unknown } | undefined;
   #lockFailures = 0;
+  /** No replay before this moment. */
+  #replayFrom = 0;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -53,7 +66,11 @@ export class PostgresWriter {
     if (this.chain !== undefined) await this.#continue(client, this.chain);
     if (this.chain === undefined) await this.#start(client);
     const pending = this.#pending;
-    if (pending !== undefined) await this.#write(client, pending);
+    if (pending === undefined) return;
+    if (!pending.replay) return this.#write(client, pending);
+    // Where it was not stored, the spool still has it. Others may be draining too, and live rows shall not wait for them.
+    this.#pending = undefined;
+    pending.outcome.reject(new StoreError("the connection was lost while rows of the spool were being stored"));
   }
 
   /**
@@ -73,13 +90,15 @@ export class PostgresWriter {
   }
 
   async checkpoint(client: Client): Promise<Checkpoint | undefined> {
-    const chain = this.chain;
     // One whose outcome was unknown comes first, and may be behind the head.
-    for (let next = chain?.nextCheckpoint(); next !== undefined; next = chain?.nextCheckpoint()) {
-      await insertCheckpoint(client, this.#options.timeoutMs, next);
-      chain?.confirm(next);
+    for (let next = this.chain?.nextCheckpoint(); next !== undefined; next = this.chain?.nextCheckpoint()) {
+      const own = await insertCheckpoint(client, this.#options.timeoutMs, next);
+      if (own) this.chain?.confirm(next);
+      else if (this.chain) this.#abandon(this.chain, `checkpoint ${next.number} is there already, of somebody else`);
     }
-    return chain?.signed;
+    // What was given up is named, and so signed, without waiting for a row.
+    if (this.chain === undefined) await this.#start(client);
+    return this.chain?.signed;
   }
 
   ensurePartitions(client: Client): Promise<unknown> {
@@ -120,10 +139,14 @@ export class PostgresWriter {
   /** Rows out of the spool may be stored already: by this process, an earlier one, or another that drains with it. */
   async #replay(client: Client, chain: Chain, pending: Pending): Promise<boolean> {
     const { timeoutMs } = this.#options;
+    if (performance.now() < this.#replayFrom) throw draining();
     await this.#run(client, "BEGIN");
     let own = true;
     try {
-      await this.#run(client, "SELECT pg_advisory_xact_lock($1)", [REPLAY_LOCK]);
+      if (!(await lockReplay(client, timeoutMs))) {
+        this.#replayFrom = performance.now() + REPLAY_PAUSE_MS;
+        throw draining();
+      }
       const ids = pending.bodies.map((body) => recordId(parseBody(body)));
       const { rows } = await this.#run(client, "SELECT id FROM audit.trail WHERE id = ANY($1::text[])", [ids]);
       const stored = new Set<unknown>(rows.map(({ id }) => id));
@@ -218,7 +241,6 @@ export class PostgresWriter {
       return;
     }
     const lost = head === undefined || head.seq <= chain.state.seq;
-    if (lost) this.#missing.push({ writer: chain.writer, seq: chain.state.seq, mac: chain.state.mac });
     this.#abandon(
       chain,
       lost
@@ -229,10 +251,10 @@ export class PostgresWriter {
 
   async #start(client: Client): Promise<void> {
     const { keys, timeoutMs } = this.#options;
-    const chain = await startChain(client, keys, { now: this.#now(), timeoutMs, missing: this.#missing });
+    const chain = await startChain(client, keys, { now: this.#now(), timeoutMs, confirmed: this.#confirmed });
     // Nobody else knows the name yet.
     await this.#lock(client, chain);
-    this.#missing = [];
+    this.#confirmed = [];
     this.chain = chain;
   }
 
@@ -246,8 +268,14 @@ export class PostgresWriter {
     }
   }
 
+  /**
+   * The next chain names the head as it was confirmed, without looking whether it is still there: whoever wants the chain
+   * given up may take rows away at any moment until then.
+   */
   #abandon(chain: Chain, why: string): void {
     this.chain = undefined;
+    this.#lockFailures = 0;
+    this.#confirmed.push({ writer: chain.writer, seq: chain.state.seq, mac: chain.state.mac });
     if (this.#pending !== undefined) this.#pending.sent = undefined;
     this.#options.alarm(`chain ${chain.writer} is given up at row ${chain.state.seq}, a new one begins: ${why}`);
   }
@@ -262,17 +290,8 @@ export class PostgresWriter {
   }
 }
 
+const draining = (): StoreError => new StoreError("another process is storing rows of its spool");
+
 function is(head: ChainHead | undefined, state: { seq: number; mac: Uint8Array }): boolean {
   return head !== undefined && head.seq === state.seq && sameMac(head.mac, state.mac);
-}
-
-/** Whether an error says that nothing was stored. Anything that ended the session leaves that open. */
-export function isDefinite(error: unknown): boolean {
-  if (error instanceof StoreError) return true;
-  const severity = error instanceof Error && "severity" in error ? error.severity : undefined;
-  return severity === "ERROR" && !/^(08|57|40003)/.test(String(codeOf(error)));
-}
-
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error ? String(error.code) : undefined;
 }

@@ -3,7 +3,8 @@ import type { Client } from "pg";
 import type { Checkpoint } from "../checkpoint.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { connect, destroy, type PostgresTarget } from "./postgres-connection.ts";
-import { codeOf, isDefinite, PostgresWriter } from "./postgres-writer.ts";
+import { codeOf, isDefinite } from "./postgres-sql.ts";
+import { PostgresWriter } from "./postgres-writer.ts";
 import { type AuditStore, StoreError } from "./store.ts";
 
 export interface PostgresStoreOptions {
