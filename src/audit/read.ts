@@ -9,7 +9,7 @@ export interface TrailRow extends Projection {
   body: Record<string, unknown> | undefined;
 }
 
-function toTrailRow({ prev: _prev, mac: _mac, id: _id, body, ...row }: StoredRow): TrailRow {
+function toTrailRow({ prev: _prev, mac: _mac, id: _id, stored_at: _at, body, ...row }: StoredRow): TrailRow {
   return { ...row, body: parseBody(body) };
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import pg from "pg";
+import { eventually } from "../../../test/support/eventually.ts";
 import { type Postgres, query, startPostgres } from "../../../test/support/postgres.ts";
 import { encodeRecord, parseBody, project, recordId } from "../record.ts";
 import { sampleEvent } from "../test-support.ts";
@@ -169,6 +170,8 @@ test("following misses and repeats nothing, whatever becomes visible when", asyn
     }
   })();
   const timer = setTimeout(() => stop.abort(), 60_000);
+  // The last row there was: from here on it follows.
+  await eventually(() => seen.length === 1);
   const slow = new pg.Client(db.writer.url);
   await slow.connect();
   await slow.query("BEGIN");

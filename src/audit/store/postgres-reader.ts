@@ -74,10 +74,12 @@ class PostgresReader implements AuditReader {
 
   async *chain(writer: string, after?: number): AsyncGenerator<StoredRow, void> {
     const page = `SELECT ${ROW_COLUMNS}, row_number() OVER (ORDER BY seq, stored_at) AS place_number
-      FROM (SELECT * FROM audit.trail WHERE writer = $1 AND (seq, stored_at) > ($2::bigint, $3::timestamptz)
+      FROM (SELECT * FROM audit.trail WHERE writer = $1
+        AND ($2::bigint IS NULL OR (seq, stored_at) > ($2::bigint, $3::timestamptz))
         ORDER BY seq, stored_at LIMIT ${PAGE_ROWS}) t`;
-    const start = after === undefined ? "-9223372036854775808" : String(after);
-    for await (const { row } of this.#pages(sized(page), [writer], [start, "infinity"])) yield row;
+    // No lowest number to begin after: a row that has it would be passed over.
+    const start = after === undefined ? [null, null] : [String(after), "infinity"];
+    for await (const { row } of this.#pages(sized(page), [writer], start)) yield row;
   }
 
   async mac(writer: string, seq: number): Promise<Uint8Array | undefined> {
@@ -186,7 +188,7 @@ class PostgresReader implements AuditReader {
   }
 
   /** Pages by sequence number until there is no more. */
-  async *#pages(sql: string, values: unknown[], start: string[]): AsyncGenerator<PlacedRow, void> {
+  async *#pages(sql: string, values: unknown[], start: (string | null)[]): AsyncGenerator<PlacedRow, void> {
     let place = start;
     for (;;) {
       const rows = await this.#query(sql, [...values, ...place]);

@@ -24,6 +24,7 @@ export const ROW_COLUMNS: string = [
   "seq",
   "seq::text AS place_seq",
   "stored_at::text AS place_at",
+  "(extract(epoch FROM stored_at) * 1000)::float8 AS stored_ms",
   text("writer"),
   bounded("prev", MAX_HASH_BYTES),
   bounded("mac", MAX_HASH_BYTES),
@@ -40,6 +41,7 @@ function toRow(row: Record<string, unknown>): StoredRow {
   const duration = row.duration_ms;
   return {
     seq: Number(row.seq ?? 0),
+    stored_at: Number(row.stored_ms ?? Number.NaN),
     writer: textOf(row.writer) ?? "",
     prev: bytesOf(row.prev),
     mac: bytesOf(row.mac),

@@ -42,6 +42,8 @@ export interface StoredRow extends Projection {
   mac: Uint8Array;
   body: Uint8Array;
   id: string | null;
+  /** In PostgreSQL: when the database says it was stored, ms since 1970. No key covers it. */
+  stored_at?: number;
 }
 
 /** Which rows; all conditions must hold. Texts are compared exactly, times are inclusive. */

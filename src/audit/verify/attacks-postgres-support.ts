@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import { once } from "node:events";
-import type { TestContext } from "node:test";
+import { mock, type TestContext } from "node:test";
 import pg from "pg";
 import { type Login, login, type Postgres, query } from "../../../test/support/postgres.ts";
 import { rowMac } from "../chain.ts";
@@ -63,11 +63,15 @@ export async function append(store: AuditStore, rows: number): Promise<void> {
 export async function makeTrail(server: Postgres): Promise<Trail & { drop(): Promise<void> }> {
   const database = await migratedDatabase(server);
   const { superuser, writer, reader } = database;
+  const months = [4, 3].map(monthsAgo);
+  mock.timers.enable({ apis: ["Date"], now: Number(months[0]) });
   const a = openStore(writer);
   await append(a, 39);
   await a.checkpoint();
+  mock.timers.setTime(Number(months[1]));
   await append(a, 50);
   await a.checkpoint();
+  mock.timers.reset();
   await append(a, 10);
   await a.close();
   await killedWriter(writer);
@@ -85,17 +89,23 @@ export async function makeTrail(server: Postgres): Promise<Trail & { drop(): Pro
   return { superuser, writer, reader, chains: names, drop: () => database.drop() };
 }
 
-/** What months have passed would have done: the first rows of chain a lie in older partitions. */
+function monthsAgo(months: number): Date {
+  const now = new Date();
+  return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - months, 10));
+}
+
+/** The writer took the database's clock for `stored_at`, which nobody can set back here; and its partitions as they were. */
 function age(a: string): string {
   const months = [4, 3].map((ago) => {
-    const start = `date_trunc('month', now(), 'UTC') - interval '${ago} months'`;
+    const [from, to] = ago === 4 ? [1, 40] : [41, 90];
+    const time = monthsAgo(ago).toISOString();
+    const start = `date_trunc('month', '${time}'::timestamptz, 'UTC')`;
     return `EXECUTE format('CREATE TABLE audit.old_${ago} PARTITION OF audit.trail FOR VALUES FROM (%L) TO (%L)',
-      ${start}, ${start} + interval '1 month');`;
+        ${start}, ${start} + interval '1 month');
+      UPDATE audit.trail SET stored_at = '${time}'::timestamptz + seq * interval '1 s'
+        WHERE writer = '${a}' AND seq BETWEEN ${from} AND ${to};`;
   });
-  const move = (ago: number, from: number, to: number) =>
-    `UPDATE audit.trail SET stored_at = date_trunc('month', now(), 'UTC') - interval '${ago} months' + seq * interval '1 s'
-      WHERE writer = '${a}' AND seq BETWEEN ${from} AND ${to};`;
-  return `DO $$ BEGIN ${months.join(" ")} ${move(4, 1, 40)} ${move(3, 41, 90)} END $$`;
+  return `DO $$ BEGIN ${months.join(" ")} END $$`;
 }
 
 async function killedWriter(writer: Login): Promise<void> {

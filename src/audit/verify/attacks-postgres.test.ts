@@ -335,6 +335,13 @@ const ATTACKS: Attack[] = [
     full: [["bad_mac", "c", 0, 0]],
   },
   {
+    name: "a row with the lowest number there is",
+    attack: `ALTER TABLE audit.trail DROP CONSTRAINT trail_seq_check;
+      INSERT INTO audit.trail (writer, seq, stored_at, prev, mac, body)
+        SELECT writer, -9223372036854775808, stored_at, prev, mac, body ${FROM} 'c' AND seq = 1`,
+    full: [["bad_mac", "c", -(2 ** 63), -(2 ** 63)]],
+  },
+  {
     name: "a row hidden from the reader by a policy",
     attack: `ALTER TABLE audit.trail ENABLE ROW LEVEL SECURITY;
       CREATE POLICY p ON audit.trail USING (NOT (writer = 'a' AND seq = 50))`,
@@ -417,15 +424,10 @@ test("the last checkpoint deleted: what is proven without the MAC key ends soone
   );
 });
 
-test("a clock step is no tampering: rows stored, and recorded, before those that they follow", async (t) => {
+test("a clock step is no tampering: rows recorded, and stored, before those that they follow", async (t) => {
   const copy = await sound(t);
   const [, , c = ""] = copy.chains;
-  await tamper(
-    copy.superuser,
-    `UPDATE audit.trail SET stored_at = stored_at - interval '90 s' WHERE writer = '${c}' AND seq > 4`,
-  );
   await tamper(copy.superuser, async (client) => {
-    // The same with the times in the bodies, as the writer itself would have written them.
     const last = (await rowsOf(client, c)).at(-1);
     assert.ok(last);
     const times = ["2026-11-22T10:00:00.000Z", "2026-11-22T09:00:00.000Z"];
@@ -436,4 +438,26 @@ test("a clock step is no tampering: rows stored, and recorded, before those that
   });
   const { problems, warnings } = await verify(copy);
   assert.deepEqual([problems, found(copy, warnings)], [[], [["unsigned_rows", "c", 11, 12]]]);
+});
+
+test("stored_at edited: no key covers it, so it is said and no finding, also where it hides rows from searches", async (t) => {
+  const copy = await sound(t);
+  const [a = "", b = "", c = ""] = copy.chains;
+  await tamper(
+    copy.superuser,
+    `UPDATE audit.trail SET stored_at = stored_at - interval '90 s' WHERE writer = '${c}' AND seq BETWEEN 5 AND 7;
+     UPDATE audit.trail SET stored_at = stored_at - interval '3 months' WHERE writer = '${b}';
+     UPDATE audit.trail SET stored_at = stored_at + interval '1 day' WHERE writer = '${a}' AND seq = 60`,
+  );
+  for (const publicOnly of [false, true]) {
+    const { problems, warnings } = await verify(copy, { publicOnly });
+    assert.deepEqual(problems, []);
+    const moved = warnings.filter(({ kind }) => kind === "stored_out_of_order");
+    // Rows 6 and 7 of c are in order again after row 5, as is all of a after the one that was moved.
+    assert.deepEqual(found(copy, moved), [
+      ["stored_out_of_order", "a", 61, 61],
+      ["stored_out_of_order", "b", 1, 20],
+      ["stored_out_of_order", "c", 5, 5],
+    ]);
+  }
 });

@@ -7,6 +7,7 @@ import { Findings, type Problem, rowsText } from "./findings.ts";
 import type { TrailKeys } from "./keys.ts";
 import type { Mark } from "./marks.ts";
 import { beginning, CheckpointQueue, type Start, validTombstones } from "./signatures.ts";
+import { StoredTimes } from "./stored-times.ts";
 
 export interface ChainOptions {
   reader: AuditReader;
@@ -70,6 +71,7 @@ class ChainPass {
   readonly #tombstones: readonly Tombstone[];
   readonly #rowsFound = new Findings();
   readonly #signsFound: Findings;
+  readonly #times: StoredTimes;
   readonly #claims: { row: number; claim: Claim }[] = [];
   #start: Start = ORIGIN;
   #queue: CheckpointQueue | undefined;
@@ -94,6 +96,7 @@ class ChainPass {
     this.#options = options;
     this.#tombstones = tombstones;
     this.#signsFound = found;
+    this.#times = new StoredTimes(options.writer, found);
     this.#last = { seq: 0, mac: GENESIS, authentic: true, timestamp: null };
   }
 
@@ -131,6 +134,7 @@ class ChainPass {
     this.#digest = rowDigest(this.#digest, row);
     this.#total += 1;
     this.#last = { seq, mac: row.mac, authentic, timestamp: row.timestamp };
+    this.#times.row(row);
     onRow(row, authentic);
     await this.#compareCheckpoint(queue, seq);
     this.#compareMarks(seq);
@@ -245,6 +249,7 @@ class ChainPass {
 
   async end(from: Start | undefined): Promise<ChainState> {
     const queue = this.#queue ?? this.#begin(undefined, from);
+    this.#times.end();
     await queue.drain();
     await queue.close();
     const [suspect] = this.#suspects;

@@ -74,6 +74,8 @@ export interface Problem {
  * - `unsigned_rows`: rows fit the MAC key, and for more than a minute nobody signed them: a writer was killed, or a holder
  *   of the MAC key added them.
  * - `clock_went_back`: a writer's clock was set back: times in these rows may not be in order.
+ * - `stored_out_of_order`: the database says that rows were stored before the row before them, or days before they were
+ *   recorded; no key covers that time. The writer's clock was far off, or somebody hid them from searches by time.
  * - `early_removal`: a signed removal of rows younger than 90 days.
  * - `other_chains`: anchors or copies name chains that are not in this file: earlier trails, or other servers'.
  * - `anchors_unreadable`, `copy_unreadable`: a place could not be read, so nothing was compared with it.
@@ -82,6 +84,7 @@ export type WarningKind =
   | "unproven_rows"
   | "unsigned_rows"
   | "clock_went_back"
+  | "stored_out_of_order"
   | "early_removal"
   | "other_chains"
   | "anchors_unreadable"
