@@ -7,6 +7,8 @@ export interface TcpProxy {
   cut(): void;
   /** Called with what a client sends; true: pass it on, then cut the connection before the answer comes back. */
   cutAfter: (data: Buffer) => boolean;
+  /** From now on nothing is read or passed on, in either direction; connections stay open and new ones are taken. */
+  freeze(): void;
   /** How many connections were cut. */
   cuts: number;
   close(): Promise<void>;
@@ -15,6 +17,7 @@ export interface TcpProxy {
 /** A proxy before a TCP server that can lose connections in the middle of something. */
 export async function startTcpProxy(host: string, port: number): Promise<TcpProxy> {
   const pairs = new Set<[Socket, Socket]>();
+  let frozen = false;
   const end = (pair: [Socket, Socket]): void => {
     if (!pairs.delete(pair)) return;
     for (const socket of pair) socket.destroy();
@@ -38,6 +41,7 @@ export async function startTcpProxy(host: string, port: number): Promise<TcpProx
       if (!muted) client.write(data);
     });
     for (const socket of pair) {
+      if (frozen) socket.pause();
       socket.on("error", () => (muted ? undefined : end(pair))).on("close", () => (muted ? undefined : end(pair)));
     }
   });
@@ -49,6 +53,10 @@ export async function startTcpProxy(host: string, port: number): Promise<TcpProx
       for (const pair of pairs) end(pair);
     },
     cutAfter: () => false,
+    freeze: () => {
+      frozen = true;
+      for (const socket of [...pairs].flat()) socket.pause();
+    },
     cuts: 0,
     close: async () => {
       proxy.cut();

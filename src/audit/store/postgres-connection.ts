@@ -36,6 +36,9 @@ export interface ConnectOptions {
 const LOGIN_REFUSED = new Set(["28000", "28P01"]);
 const INT8 = 20;
 const DEFAULT_TIMEOUT_MS = 5_000;
+const LEAVE_MS = 1_000;
+/** How much later than the server, which ends a statement by itself, we stop waiting: for one that is frozen or cut off. */
+const GRACE_MS = 5_000;
 
 /**
  * Opens a connection. Commits are always waited for, the server is told to notice our end within half a minute, and
@@ -69,6 +72,7 @@ async function attempt(target: PostgresTarget, options: ConnectOptions, fresh: b
 /** What `pg` needs, for a client or a pool. */
 function clientConfig(target: PostgresTarget, options: ConnectOptions, credentials: Credentials): pg.ClientConfig {
   const timeout = target.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const statementTimeout = options.statementTimeoutMs ?? timeout;
   return {
     host: target.host,
     port: target.port,
@@ -79,7 +83,8 @@ function clientConfig(target: PostgresTarget, options: ConnectOptions, credentia
     ssl: sslOptions(target),
     application_name: options.application,
     connectionTimeoutMillis: timeout,
-    statement_timeout: options.statementTimeoutMs ?? timeout,
+    statement_timeout: statementTimeout,
+    query_timeout: statementTimeout + GRACE_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     client_encoding: "UTF8",
@@ -100,6 +105,15 @@ function clientConfig(target: PostgresTarget, options: ConnectOptions, credentia
 /** Ends a connection at once, whatever it is doing. */
 export function destroy(client: Client): void {
   client.connection.stream.destroy();
+}
+
+/** Takes leave of the server, for a second at most: one that is frozen never answers. Never rejects. */
+export async function hangUp(client: Client): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, LEAVE_MS);
+  await Promise.race([client.end().catch(() => undefined), late.promise]);
+  clearTimeout(timer);
+  destroy(client);
 }
 
 function getTypeParser(oid: number, format?: "text" | "binary"): unknown {

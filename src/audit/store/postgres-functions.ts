@@ -60,7 +60,8 @@ BEGIN
 END $$;
 
 -- Drops the oldest partition once all of it is old, exported (a tombstone says so) and copied to the log service, if it
--- ever copied anything there. The lock is not waited for long: those waiting behind it would be the writers.
+-- ever copied anything there. What takes long is done while others write and read on; the lock that keeps them waiting
+-- comes last, and is not itself waited for long: those behind it would be the writers.
 CREATE FUNCTION audit.retire_partition(partition text) RETURNS bigint
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s'
 AS $$
@@ -69,7 +70,9 @@ DECLARE
   ending timestamptz;
   older text;
   chain record;
-  dropped bigint;
+  chains text[] := '{}';
+  name text;
+  dropped bigint := 0;
 BEGIN
   SELECT pg_get_expr(c.relpartbound, c.oid) INTO bound
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -82,8 +85,6 @@ BEGIN
     RAISE EXCEPTION '% holds rows younger than 90 days, until %', partition, ending
       USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
-  -- From here on nothing is added, and nobody reads.
-  LOCK TABLE audit.trail IN ACCESS EXCLUSIVE MODE;
   SELECT min(c.relname) INTO older
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
     WHERE i.inhparent = 'audit.trail'::regclass
@@ -91,7 +92,12 @@ BEGIN
   IF older IS NOT NULL THEN
     RAISE EXCEPTION '% is older and comes first', older USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
-  FOR chain IN EXECUTE format('SELECT writer, max(seq) AS seq FROM audit.%I GROUP BY writer', partition) LOOP
+  -- From here on nothing is added to this partition, which nobody writes to but by mistake, and nobody else retires it:
+  -- what is checked now is so until the end. Reading it goes on, and so does writing to the others.
+  EXECUTE format('LOCK TABLE audit.%I IN SHARE ROW EXCLUSIVE MODE', partition);
+  FOR chain IN EXECUTE
+    format('SELECT writer, max(seq) AS seq, count(*) AS rows FROM audit.%I GROUP BY writer', partition)
+  LOOP
     IF NOT EXISTS (SELECT FROM audit.tombstones t WHERE t.writer = chain.writer AND t.seq >= chain.seq) THEN
       RAISE EXCEPTION 'no tombstone covers row % of chain % in %', chain.seq, chain.writer, partition
         USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -101,15 +107,21 @@ BEGIN
       RAISE EXCEPTION 'row % of chain % in % has not been copied to the log service', chain.seq, chain.writer, partition
         USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+    chains := chains || chain.writer;
+    dropped := dropped + chain.rows;
   END LOOP;
-  EXECUTE format('SELECT count(*) FROM audit.%I', partition) INTO dropped;
+  LOCK TABLE audit.trail IN ACCESS EXCLUSIVE MODE;
   EXECUTE format('ALTER TABLE audit.trail DETACH PARTITION audit.%I', partition);
   EXECUTE format('DROP TABLE audit.%I', partition);
   -- Their rows are gone; the tombstone says what they said. A chain's trigger is off for nobody else: the table is locked.
   ALTER TABLE audit.checkpoints DISABLE TRIGGER append_only;
-  DELETE FROM audit.checkpoints c
-    WHERE EXISTS (SELECT FROM audit.tombstones t WHERE t.writer = c.writer AND t.number >= c.number AND t.seq >= c.seq)
-      AND NOT EXISTS (SELECT FROM audit.trail r WHERE r.writer = c.writer AND r.seq <= c.seq);
+  FOREACH name IN ARRAY chains LOOP
+    DELETE FROM audit.checkpoints c
+      WHERE c.writer = name
+        AND c.number <= (SELECT max(t.number) FROM audit.tombstones t WHERE t.writer = name)
+        AND c.seq < coalesce((SELECT min(r.seq) FROM audit.trail r WHERE r.writer = name), 9223372036854775807)
+        AND EXISTS (SELECT FROM audit.tombstones t WHERE t.writer = name AND t.number >= c.number AND t.seq >= c.seq);
+  END LOOP;
   ALTER TABLE audit.checkpoints ENABLE ALWAYS TRIGGER append_only;
   RETURN dropped;
 END $$;

@@ -1,7 +1,7 @@
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import type { Client } from "pg";
 import pg from "pg";
-import { connect, type PostgresTarget } from "./postgres-connection.ts";
+import { connect, hangUp, type PostgresTarget } from "./postgres-connection.ts";
 import { MIGRATIONS, ROLES, SCHEMA_VERSION } from "./postgres-schema.ts";
 import { StoreError } from "./store.ts";
 
@@ -58,7 +58,7 @@ export async function migrate(target: PostgresTarget, options: MigrateOptions = 
     return { from, to: SCHEMA_VERSION, logins };
   } finally {
     // Ends the transaction too, where it is still open.
-    await client.end().catch(() => undefined);
+    await hangUp(client);
   }
 }
 

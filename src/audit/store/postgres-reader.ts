@@ -1,7 +1,7 @@
 import type { Client } from "pg";
 import { type Checkpoint, toCheckpoint } from "../checkpoint.ts";
 import { type Tombstone, toTombstone } from "../tombstone.ts";
-import { connect, destroy, type PostgresTarget } from "./postgres-connection.ts";
+import { connect, destroy, hangUp, type PostgresTarget } from "./postgres-connection.ts";
 import { followChains } from "./postgres-follow.ts";
 import { bytesOf, conditionOf, type PlacedRow, ROW_COLUMNS, toPlaced, utc } from "./postgres-rows.ts";
 import type { AuditReader, ChainHead, RowFilter, StoredRow } from "./store.ts";
@@ -184,7 +184,7 @@ class PostgresReader implements AuditReader {
   async close(): Promise<void> {
     this.#closed = true;
     const client = await this.#client?.catch(() => undefined);
-    await client?.end().catch(() => undefined);
+    if (client !== undefined) await hangUp(client);
   }
 
   /** Pages by sequence number until there is no more. */

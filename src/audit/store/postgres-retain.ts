@@ -1,21 +1,29 @@
 import type { Client } from "pg";
 import type { RemovablePart, RetentionStore } from "../retain.ts";
 import type { Tombstone } from "../tombstone.ts";
-import { connect, type PostgresTarget } from "./postgres-connection.ts";
+import { connect, hangUp, type PostgresTarget } from "./postgres-connection.ts";
 import { ROLES } from "./postgres-schema.ts";
 import { StoreError } from "./store.ts";
 
 const STATEMENT_TIMEOUT_MS = 600_000;
 const BOUNDS = "pg_get_expr(c.relpartbound, c.oid)";
 
+export interface PostgresRetentionOptions {
+  /** Longest statement; default 10 min. */
+  statementTimeoutMs?: number;
+}
+
 /**
  * Takes whole months out of a trail in PostgreSQL; logs in as a member of the role for retention.
  * @throws StoreError for a login that may not, before anything is exported for nothing
  */
-export async function openPostgresRetention(target: PostgresTarget): Promise<RetentionStore> {
+export async function openPostgresRetention(
+  target: PostgresTarget,
+  { statementTimeoutMs = STATEMENT_TIMEOUT_MS }: PostgresRetentionOptions = {},
+): Promise<RetentionStore> {
   const client = await connect(target, {
     application: "mcp-aws-server audit retain",
-    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+    statementTimeoutMs,
   });
   const retention = new PostgresRetention(client);
   try {
@@ -91,12 +99,13 @@ class PostgresRetention implements RetentionStore {
       }
       await this.#client.query("COMMIT");
     } catch (error) {
-      await this.#client.query("ROLLBACK").catch(() => undefined);
+      // Rolls back too, and waits no second time for a server that does not answer.
+      await hangUp(this.#client);
       throw error;
     }
   }
 
   async close(): Promise<void> {
-    await this.#client.end().catch(() => undefined);
+    await hangUp(this.#client);
   }
 }

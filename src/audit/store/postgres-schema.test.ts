@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { eventually } from "../../../test/support/eventually.ts";
 import { type Login, type Postgres, query, startPostgres } from "../../../test/support/postgres.ts";
+import { connect } from "./postgres-connection.ts";
 import { migrate, scramVerifier } from "./postgres-migrate.ts";
 import { MIGRATIONS } from "./postgres-schema.ts";
 import { type MigratedDatabase, migratedDatabase, targetOf } from "./postgres-support.ts";
@@ -138,6 +140,39 @@ describe("partitions", () => {
     );
     assert.equal(guards.length, 7);
     assert.ok(guards.every(({ tgenabled }) => tgenabled === "A"));
+  });
+
+  test("are retired while others write and read, but not to the partition that goes", async () => {
+    const old = await migratedDatabase(server);
+    try {
+      await query(
+        old.owner,
+        "CREATE TABLE audit.trail_2025_01 PARTITION OF audit.trail FOR VALUES FROM ('2025-01-01') TO ('2025-02-01')",
+      );
+      await insert(old.writer, "w", 1, "audit.trail", "'2025-01-05'");
+      await query(old.retention, TOMBSTONE, ["w", 1, 1]);
+      // Kept in the middle of its checks by somebody who holds what they read.
+      const holder = await connect(targetOf(old.owner), { application: "holder", statementTimeoutMs: 30_000 });
+      await holder.query("BEGIN; LOCK TABLE audit.tombstones");
+      const retired = query(old.retention, "SELECT audit.retire_partition('trail_2025_01') AS rows");
+      const waiting = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'audit.tombstones'::regclass";
+      await eventually(async () => (await query(old.superuser, waiting)).length === 1);
+      const quickly = "SET lock_timeout = '200ms';";
+      await query(
+        old.writer,
+        `${quickly} INSERT INTO audit.trail (writer, seq, stored_at, prev, mac, body) VALUES ('x', 1, now(), '', '', '')`,
+      );
+      await query(old.writer, `${quickly} SELECT count(*) FROM audit.trail`);
+      const late = `${quickly} INSERT INTO audit.trail (writer, seq, stored_at, prev, mac, body)
+        VALUES ('w', 2, '2025-01-06', '', '', '')`;
+      await assert.rejects(query(old.writer, late), /lock timeout/);
+      await holder.query("COMMIT");
+      await holder.end();
+      assert.equal((await retired)[0]?.rows, "1");
+      assert.deepEqual(await query(old.owner, "SELECT writer FROM audit.trail"), [{ writer: "x" }]);
+    } finally {
+      await old.drop();
+    }
   });
 
   test("are retired only when old, oldest first, exported and copied", async () => {

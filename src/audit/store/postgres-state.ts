@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Client } from "pg";
 import type { AuditState } from "../state.ts";
-import { connect, destroy, type PostgresTarget } from "./postgres-connection.ts";
+import { connect, destroy, hangUp, type PostgresTarget } from "./postgres-connection.ts";
 import { run } from "./postgres-sql.ts";
 
 /** Opens the mutable state in schema `state`; connects when first asked, and anew after a failure. */
@@ -53,7 +53,7 @@ class PostgresState implements AuditState {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#turn;
-    await this.#client?.end().catch(() => undefined);
+    if (this.#client !== undefined) await hangUp(this.#client);
   }
 
   #query(sql: string, values: unknown[]): Promise<Record<string, unknown>[]> {

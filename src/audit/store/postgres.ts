@@ -2,7 +2,7 @@ import { createPrivateKey } from "node:crypto";
 import type { Client } from "pg";
 import type { Checkpoint } from "../checkpoint.ts";
 import { GroupCommit } from "./group-commit.ts";
-import { connect, destroy, type PostgresTarget } from "./postgres-connection.ts";
+import { connect, destroy, hangUp, type PostgresTarget } from "./postgres-connection.ts";
 import { codeOf, isDefinite } from "./postgres-sql.ts";
 import { PostgresWriter } from "./postgres-writer.ts";
 import { type AuditStore, StoreError } from "./store.ts";
@@ -97,8 +97,7 @@ class PostgresStore implements AuditStore {
     this.#stop.abort();
     const client = this.#client;
     if (client === undefined) return;
-    await bounded(client.end(), 1_000).catch(() => undefined);
-    destroy(client);
+    await hangUp(client);
   }
 
   async #commit(bodies: readonly Uint8Array[], replay: boolean): Promise<void> {
