@@ -234,6 +234,8 @@ class StoredTrail implements Trail {
       this.#retryMs = this.#parts.retryMs ?? RETRY_MS;
       this.#lastError = undefined;
     } catch (error) {
+      // Spooled rows may have to wait for another process's; that says nothing about new ones.
+      if (replay) throw error;
       const message = describe(error);
       if (message !== this.#lastError) this.#log.error({ error: message }, "the audit trail cannot be written");
       this.#lastError = message;
