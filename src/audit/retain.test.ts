@@ -195,6 +195,7 @@ describe("SQLite", () => {
       [{ state: memoryState([], true) }, /another process/],
       [{ mustBeShipped: true, state: memoryState([[old.writer, 19]]) }, /has not been copied/],
       [{ mustBeShipped: true }, /has not been copied/],
+      [{ mustBeShipped: true, state: memoryState([[old.writer, 9_000_000_000]]) }, /nobody knows what was copied/],
     ];
     for (const [changes, reason] of refusals) await assert.rejects(run(old, changes), reason);
     assert.deepEqual(await left(old.file), rest(1));

@@ -103,13 +103,15 @@ export async function retain(options: RetainOptions): Promise<Retained> {
 
 async function retire(part: RemovablePart, before: Date, options: RetainOptions): Promise<Retained["parts"][number]> {
   const told = { name: part.name, chains: part.ends.size };
+  // Before the moment that is looked at: no cursor can be beyond what was recorded then.
+  const shipped = options.mustBeShipped ? await options.state.shipped() : undefined;
   const reader = await options.open();
   let prepared: { bundle: string; tombstones: Tombstone[] } | undefined;
   try {
     // What is exported and signed for is what was verified, whatever happens to the database meanwhile.
     const { ok, problem_count } = await options.verify(reader);
     if (!ok) throw new RetentionError(`the trail has ${problem_count} problems: nothing is removed; run audit verify`);
-    await refuse(part, before, reader, options);
+    await refuse(part, before, reader, shipped);
     const ranges = await uncovered(part, reader, options);
     if (options.dryRun) return { ...told, rows: 0, bundle: undefined };
     if (ranges.size > 0) prepared = await prepare(part, ranges, reader, options);
@@ -157,8 +159,12 @@ async function uncovered(
   return ranges;
 }
 
-async function refuse(part: RemovablePart, before: Date, reader: AuditReader, options: RetainOptions): Promise<void> {
-  const { state, mustBeShipped } = options;
+async function refuse(
+  part: RemovablePart,
+  before: Date,
+  reader: AuditReader,
+  shipped: ReadonlyMap<string, number> | undefined,
+): Promise<void> {
   if (part.youngest >= before.toISOString())
     throw new RetentionError(`${part.name} holds a row of ${part.youngest}, which is too young`);
   const inside = (writer: string, seq: number): boolean => seq <= (part.ends.get(writer) ?? 0);
@@ -168,11 +174,17 @@ async function refuse(part: RemovablePart, before: Date, reader: AuditReader, op
       `${part.name} holds ${open.length} changes without an outcome, the first in row ${open[0].seq} of ${open[0].writer}: ` +
         "reconcile them first",
     );
-  if (!mustBeShipped) return;
-  const shipped = await state.shipped();
-  for (const [writer, seq] of part.ends)
-    if ((shipped.get(writer) ?? 0) < seq)
-      throw new RetentionError(`row ${seq} of ${writer} has not been copied to the log service yet`);
+  if (shipped === undefined) return;
+  const heads = new Map((await reader.heads()).map(({ writer, seq }) => [writer, seq]));
+  for (const [writer, seq] of part.ends) {
+    const copied = shipped.get(writer) ?? 0;
+    if (copied < seq) throw new RetentionError(`row ${seq} of ${writer} has not been copied to the log service yet`);
+    const head = heads.get(writer) ?? 0;
+    if (copied > head)
+      throw new RetentionError(
+        `${writer} ends with row ${head} and is noted as copied up to row ${copied}: nobody knows what was copied`,
+      );
+  }
 }
 
 async function sign(

@@ -11,5 +11,7 @@ export interface AuditState {
   shipped(): Promise<ReadonlyMap<string, number>>;
   /** Notes that a chain has been copied up to this row. Never goes back. */
   markShipped(writer: string, seq: number): Promise<void>;
+  /** Takes back what `markShipped` noted: nothing of the chain is known to be copied. */
+  resetShipped(writer: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -22,6 +22,8 @@ export async function startOutposts(parts: {
   settings: Settings;
   store: AuditStore;
   state: () => Promise<AuditState>;
+  /** The rows' MAC key. */
+  mac: Uint8Array;
   log: Log;
 }): Promise<Outposts> {
   const { setup, settings, store, log } = parts;
@@ -52,6 +54,7 @@ export async function startOutposts(parts: {
       service: logs,
       openReader: () => setup.openReader(),
       state: await parts.state(),
+      mac: parts.mac,
       writer: () => writer,
       log,
       createGroup: settings.audit_log_group_create,

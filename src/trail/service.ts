@@ -58,7 +58,7 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
   let outposts: Outposts | undefined;
   if (setup.hasPlaces) {
     const { startOutposts } = await import("./outposts.ts");
-    outposts = await startOutposts({ setup, settings, store, state, log }).catch(async (error: unknown) => {
+    outposts = await startOutposts({ setup, settings, store, state, mac: keys.mac, log }).catch(async (error: unknown) => {
       await store.close();
       throw error;
     });

@@ -9,6 +9,7 @@ import { type ControlUnderTest, openControl } from "../../../test/support/contro
 import { eventually } from "../../../test/support/eventually.ts";
 import type { Fault } from "../../../test/support/faults.ts";
 import { ControlLogs } from "../../aws/control-logs.ts";
+import { loadVerifyKeys } from "../keys.ts";
 import { encodeRecord } from "../record.ts";
 import type { AuditState } from "../state.ts";
 import { openSqliteReader } from "../store/sqlite-reader.ts";
@@ -87,6 +88,7 @@ async function stage(t: TestContext): Promise<Stage> {
         service,
         openReader: () => openSqliteReader(file),
         state: state(),
+        mac: loadVerifyKeys(dir).mac,
         writer: () => name,
         log,
         ownIntervalMs: 20,
@@ -264,6 +266,7 @@ test("an end between put and cursor repeats events and loses none", async (t) =>
     lease: (name, ttl) => state.lease(name, ttl),
     release: (name) => state.release(name),
     shipped: () => state.shipped(),
+    resetShipped: (writer) => state.resetShipped(writer),
     close: () => state.close(),
     markShipped: (writer, seq) => {
       marks += 1;
@@ -296,12 +299,13 @@ test("kill -9 between put and cursor, again and again: the copy is the store in 
     const { startLogSink } = await import(src + "/audit/sink/cloudwatch-logs.ts");
     const { openSqliteReader } = await import(src + "/audit/store/sqlite-reader.ts");
     const { openSqliteState } = await import(src + "/audit/store/sqlite-state.ts");
+    const { loadVerifyKeys } = await import(src + "/audit/keys.ts");
     const breaker = { failureThreshold: 1000, resetTimeoutMs: 1000, halfOpenMaxCalls: 3 };
     const none = () => {};
     startLogSink({
       service: new ControlLogs(new ControlClients({ region: "us-east-1", version: "0", breaker }), group),
       openReader: () => openSqliteReader(dir + "/audit.db"),
-      state: openSqliteState(dir + "/state.db"),
+      state: openSqliteState(dir + "/state.db"), mac: loadVerifyKeys(dir).mac,
       writer: () => undefined, othersIntervalMs: 20, ownIntervalMs: 20, leaseMs: 200,
       log: { debug: none, info: none, warn: none, error: none },
     });`;
@@ -327,11 +331,7 @@ test("kill -9 between put and cursor, again and again: the copy is the store in 
 test("a missing row is waited for, and then passed with an error", async (t) => {
   const s = await stage(t);
   await s.add(6);
-  const db = new DatabaseSync(join(s.dir, "audit.db"));
-  for (const { name } of db.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").all())
-    db.exec(`DROP TRIGGER "${name}"`);
-  db.exec("DELETE FROM audit WHERE seq = 4");
-  db.close();
+  edit(s, "DELETE FROM audit WHERE seq = 4");
   const seqs = async () => (await s.sets()).copy.size;
   const waiting = s.sink({ gapMs: 60_000 });
   await eventually(async () => (await seqs()) === 3);
@@ -343,6 +343,79 @@ test("a missing row is waited for, and then passed with an error", async (t) => 
   await s.complete();
   assert.equal(await seqs(), 5);
   assert.ok(errors(s).includes("audit rows are missing in the store; the copy goes on after them"));
+});
+
+function edit({ dir }: Stage, sql: string): void {
+  const db = new DatabaseSync(join(dir, "audit.db"));
+  for (const { name } of db.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").all())
+    db.exec(`DROP TRIGGER "${name}"`);
+  db.exec(sql);
+  db.close();
+}
+
+const ALIEN = `INSERT INTO audit (writer, seq, prev, mac, body, id) SELECT writer, 9000000000, prev, mac, body, 'alien' FROM audit WHERE seq = 1`;
+
+test("a row that does not fit the key is not copied, and moves nothing: the chain is copied on", async (t) => {
+  const s = await stage(t);
+  await s.add(3);
+  const reader = openSqliteReader(join(s.dir, "audit.db"));
+  const [writer = ""] = await reader.chains();
+  await reader.close();
+  edit(s, ALIEN);
+  const sink = s.sink({ gapMs: 20 });
+  await eventually(async () => (await s.state().shipped()).get(writer) === 3);
+  await eventually(() => sink.health().lag_rows === 1);
+  await sleep(200);
+  assert.equal((await s.state().shipped()).get(writer), 3);
+  assert.equal((await s.sets()).copy.size, 3);
+  const alien = "an audit row does not fit the key: it is not copied; run audit verify";
+  assert.deepEqual(errors(s), [alien]);
+  // What the server itself records would follow row 9,000,000,000 if it were restarted: rows of this chain go on at 4.
+  edit(s, "DELETE FROM audit WHERE seq > 3");
+  await s.add(4);
+  edit(s, ALIEN.replace("9000000000", "9100000000"));
+  await eventually(async () => (await s.sets()).copy.size === 7);
+  await eventually(async () => (await s.state().shipped()).get(writer) === 7);
+  // One that was edited is a gap; what follows it is copied, once it was waited for.
+  edit(s, "DELETE FROM audit WHERE seq > 7");
+  await s.add(2);
+  await sink.close();
+  const state = s.state();
+  await state.resetShipped(writer);
+  edit(s, "UPDATE audit SET body = x'7b7d' WHERE seq = 5");
+  s.sink({ gapMs: 20 });
+  await eventually(async () => (await state.shipped()).get(writer) === 9);
+  assert.ok(errors(s).includes("audit rows are missing in the store; the copy goes on after them"));
+  assert.equal([...(await s.sets()).copy].filter((row) => row.startsWith("5 ")).length, 1);
+});
+
+test("a cursor that stands on no row of the chain is put back, and everything is copied again", async (t) => {
+  for (const alien of [false, true]) {
+    const s = await stage(t);
+    await s.add(5);
+    const before = s.sink();
+    await s.complete();
+    await before.close();
+    const state = s.state();
+    const [writer = ""] = (await state.shipped()).keys();
+    await s.add(5);
+    if (alien) edit(s, ALIEN);
+    await state.markShipped(writer, 9_000_000_000);
+    // Whoever writes the chain, and whoever looks after those of others.
+    const sink = s.sink({ gapMs: 20, ...(alien && { writer: () => "writer-of-another-chain" }) });
+    await eventually(async () => (await state.shipped()).get(writer) === 10);
+    assert.equal((await s.sets()).copy.size, 10);
+    assert.equal(sink.health().cursors_put_back_total, 1);
+    assert.ok(errors(s).some((message) => message.includes("stands on no row of this chain")));
+    await sink.close();
+    // One that stands where it can is left alone.
+    const after = s.sink({ gapMs: 20 });
+    await eventually(() => after.health().lag_rows === (alien ? 1 : 0));
+    await s.add(1);
+    await sleep(100);
+    assert.equal(after.health().cursors_put_back_total, 0);
+    await after.close();
+  }
 });
 
 test("close sends what is left, and does not wait for a service that is silent", async (t) => {

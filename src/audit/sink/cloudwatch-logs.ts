@@ -5,6 +5,7 @@ import type { AuditState } from "../state.ts";
 import type { AuditReader } from "../store/store.ts";
 import type { Batch } from "./batch.ts";
 import { ChainSource } from "./chain-source.ts";
+import { Cursors } from "./cursors.ts";
 import { isPlainName, ROW_STREAMS } from "./events.ts";
 import { Lag } from "./lag.ts";
 import { findGroup, retentionProblem } from "./log-group.ts";
@@ -16,6 +17,8 @@ export interface LogSinkOptions {
   /** Opens the store for reading; asked again after an error. The sink closes what it opened. */
   openReader: () => AuditReader | Promise<AuditReader>;
   state: AuditState;
+  /** The rows' MAC key: only rows that fit it are copied as such. */
+  mac: Uint8Array;
   /** The chain this process writes; `undefined` while it has no name yet. */
   writer: () => string | undefined;
   log: Log;
@@ -48,6 +51,8 @@ export interface LogSinkHealth {
   failures: number;
   /** Events the service rejected for their time, since start. They were sent again. */
   rejected_total: number;
+  /** Cursors that stood on no row of their chain, since start: those chains were copied again. Somebody moved them. */
+  cursors_put_back_total: number;
 }
 
 export interface LogSink {
@@ -80,7 +85,9 @@ class Outbox implements LogSink {
   readonly #stop = new AbortController();
   readonly #giveUp = new AbortController();
   readonly #loop: Promise<void>;
-  #cursors = new Map<string, number>();
+  readonly #cursors: Cursors;
+  /** Rows after the cursor that will never be copied, by chain, and that cursor. */
+  readonly #aliens = new Map<string, { cursor: number; rows: number }>();
   readonly #leased = new Set<string>();
   #othersDue = 0;
   #retention: { days: number | undefined; until: number } | undefined;
@@ -93,7 +100,8 @@ class Outbox implements LogSink {
     this.#options = options;
     this.#service = options.service;
     this.#lag = new Lag(options.log);
-    this.#source = new ChainSource(options.openReader, options.log, options.gapMs);
+    this.#source = new ChainSource(options.openReader, options.mac, options.log, options.gapMs);
+    this.#cursors = new Cursors(options.state, this.#source, options.log);
     this.#loop = this.#run();
   }
 
@@ -105,6 +113,7 @@ class Outbox implements LogSink {
       last_error: this.#lastError,
       failures: this.#failures,
       rejected_total: this.#rejected,
+      cursors_put_back_total: this.#cursors.putBack,
     };
   }
 
@@ -177,18 +186,20 @@ class Outbox implements LogSink {
   /** Chains with rows that are not in the copy; brings the figures of the lag up to date. */
   async #behind(): Promise<string[]> {
     const reader = await this.#source.reader();
-    this.#cursors = new Map(await this.#options.state.shipped());
+    await this.#cursors.load();
     const behind: string[] = [];
     for (const { writer, seq } of await reader.heads()) {
-      const cursor = this.#cursors.get(writer) ?? 0;
-      if (seq <= cursor || !isPlainName(writer)) continue;
+      if (!isPlainName(writer)) continue;
+      const cursor = await this.#cursors.of(writer);
+      if (seq <= cursor) continue;
       behind.push(writer);
       let first: string | null | undefined;
       for await (const row of reader.chain(writer, cursor)) {
         first = row.timestamp;
         break;
       }
-      this.#lag.set(writer, seq - cursor, first);
+      const aliens = this.#aliens.get(writer);
+      this.#lag.set(writer, aliens?.cursor === cursor ? aliens.rows : seq - cursor, first);
     }
     this.#lag.keep(new Set(behind));
     this.#lag.alarm(Date.now());
@@ -204,20 +215,19 @@ class Outbox implements LogSink {
       const had = this.#leased.has(writer);
       if (!(await state.lease(leaseName(writer), leaseMs))) {
         this.#leased.delete(writer);
-        this.#cursors = new Map(await state.shipped());
+        await this.#cursors.load();
         return false;
       }
       this.#leased.add(writer);
       if (!had) {
         // Whoever had it before may have come further than was known here.
-        this.#cursors = new Map(await state.shipped());
+        await this.#cursors.load();
         batch = await this.#read(writer);
         if (batch === undefined) return false;
       }
       if (signal.aborted) return false;
       await this.#send(writer, batch);
-      await state.markShipped(writer, batch.last);
-      this.#cursors.set(writer, batch.last);
+      await this.#cursors.move(writer, batch.last);
       this.#shippedAt = new Date().toISOString();
       this.#lag.shipped(writer, batch.events.length);
     }
@@ -240,10 +250,14 @@ class Outbox implements LogSink {
 
   /** The next batch of a chain; `undefined` when there is none. */
   async #read(writer: string): Promise<Batch | undefined> {
-    const cursor = this.#cursors.get(writer) ?? 0;
-    const { batch, complete } = await this.#source.next(writer, cursor, this.#service.now(), this.#retention?.days);
-    // Nothing is behind any more, whatever the figures said.
-    if (complete) this.#lag.set(writer, 0, undefined);
+    const cursor = await this.#cursors.of(writer);
+    const now = this.#service.now();
+    const { batch, complete, aliens } = await this.#source.next(writer, cursor, now, this.#retention?.days);
+    // Nothing is behind any more, whatever the figures said, but what does not fit the key.
+    if (complete) {
+      this.#lag.set(writer, aliens, undefined);
+      this.#aliens.set(writer, { cursor, rows: aliens });
+    } else this.#aliens.delete(writer);
     return batch;
   }
 

@@ -50,6 +50,10 @@ class PostgresState implements AuditState {
     );
   }
 
+  async resetShipped(writer: string): Promise<void> {
+    await this.#query("UPDATE state.shipped SET seq = 0 WHERE writer = $1", [writer]);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#turn;

@@ -199,4 +199,6 @@ test("leases are one's own until they end, and cursors never go back", async (t)
   await a.markShipped("w", 5);
   await b.markShipped("w", 3);
   assert.deepEqual(await b.shipped(), new Map([["w", 5]]));
+  await b.resetShipped("w");
+  assert.deepEqual(await a.shipped(), new Map([["w", 0]]));
 });

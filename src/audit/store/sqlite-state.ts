@@ -64,6 +64,12 @@ class SqliteState implements AuditState {
     });
   }
 
+  resetShipped(writer: string): Promise<void> {
+    return this.#use((db) => {
+      db.prepare("UPDATE shipped SET seq = 0 WHERE writer = ?").run(writer);
+    });
+  }
+
   async close(): Promise<void> {
     this.#db?.close();
     this.#db = undefined;
