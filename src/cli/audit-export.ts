@@ -15,13 +15,13 @@ export interface ExportFlags {
 export async function exportAudit(
   settings: Settings,
   flags: ExportFlags,
-  open: (settings: Settings) => Promise<TrailSource> = openTrailSource,
+  open: (settings: Settings, withCopy: boolean) => Promise<TrailSource> = openTrailSource,
 ): Promise<void> {
   const since = moment("--since", flags.since);
   const until = moment("--until", flags.until);
   let source: TrailSource | undefined;
   try {
-    source = await open(settings);
+    source = await open(settings, false);
     const { reader, keys, anchors } = source;
     const { out, writer } = flags;
     const { manifest, manifestSha256 } = await exportBundle({ reader, keys, anchors, out, since, until, writer });

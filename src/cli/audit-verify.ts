@@ -20,7 +20,7 @@ const REDRAW_MS = 100;
 export async function verifyAudit(
   settings: Settings,
   flags: VerifyFlags,
-  open: (settings: Settings) => Promise<TrailSource> = openTrailSource,
+  open: (settings: Settings, withCopy: boolean) => Promise<TrailSource> = openTrailSource,
 ): Promise<number> {
   const since = flags.since === undefined ? undefined : parseTime(flags.since);
   if (flags.since !== undefined && since === undefined) {
@@ -29,11 +29,10 @@ export async function verifyAudit(
   const progress = new Progress();
   let found: Verification;
   try {
-    const source = await open(settings);
+    const source = await open(settings, flags.copy !== false);
     try {
       found = await verifyTrail({
         ...source,
-        copy: flags.copy === false ? undefined : source.copy,
         since,
         writer: flags.writer,
         onProgress: ({ rows, estimate }) => progress.show(rows, estimate),

@@ -16,8 +16,11 @@ export interface TrailSource extends Omit<VerifyOptions, "since" | "writer" | "o
   close(): Promise<void>;
 }
 
-/** Opens the trail of these settings. Throws a `ConfigError` when there is none. */
-export async function openTrailSource(settings: Settings): Promise<TrailSource> {
+/**
+ * Opens the trail of these settings. Throws a `ConfigError` when there is none.
+ * @param withCopy false: the copy is neither needed nor asked for
+ */
+export async function openTrailSource(settings: Settings, withCopy = true): Promise<TrailSource> {
   const setup = new TrailSetup(settings, process.env);
   // A database that vanished beside its keys and head is for verify to report; nothing at all is the user's mistake.
   if (!setup.inPostgres && !existsSync(setup.dir))
@@ -36,7 +39,7 @@ export async function openTrailSource(settings: Settings): Promise<TrailSource> 
       return state;
     };
     const places = setup.hasPlaces ? await setup.places() : undefined;
-    const copy = await places?.copy();
+    const copy = withCopy ? await places?.copy() : undefined;
     return {
       name: await setup.place(),
       reader,

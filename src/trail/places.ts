@@ -1,7 +1,7 @@
 import { bucketAnchorReader, bucketAnchorWriter } from "../audit/sink/bucket-anchors.ts";
 import type { AnchorReader, AnchorWriter, TrailCopy } from "../audit/sink/copies.ts";
 import { fileAnchorReader, fileAnchorWriter } from "../audit/sink/file-anchors.ts";
-import { logAnchorReader, logAnchorWriter, logCopy } from "../audit/sink/log-copy.ts";
+import { logAnchorReader, logAnchorWriter, logCopy, unreadableCopy } from "../audit/sink/log-copy.ts";
 import { checkLogGroup } from "../audit/sink/log-group.ts";
 import type { ControlClients } from "../aws/control.ts";
 import { ControlBucket, ControlSigner } from "../aws/control-anchors.ts";
@@ -50,8 +50,14 @@ export class TrailPlaces {
   }
 
   async copy(): Promise<TrailCopy | undefined> {
-    // Without knowing how long events are kept, those that expired would look removed.
-    return this.logs && logCopy(this.logs, (await this.logs.group())?.retentionDays);
+    const { logs } = this;
+    try {
+      // Without knowing how long events are kept, those that expired would look removed.
+      return logs && logCopy(logs, (await logs.group())?.retentionDays);
+    } catch (error) {
+      // The trail can be verified all the same: that it was not compared is for the verification to say.
+      return logs && unreadableCopy(logs.name, error);
+    }
   }
 
   /** Why the trail must not rely on these places: found out before anything does. `undefined`: it may. */

@@ -58,10 +58,12 @@ export async function startTrail(setup: TrailSetup, settings: Settings, log: Log
   let outposts: Outposts | undefined;
   if (setup.hasPlaces) {
     const { startOutposts } = await import("./outposts.ts");
-    outposts = await startOutposts({ setup, settings, store, state, mac: keys.mac, log }).catch(async (error: unknown) => {
-      await store.close();
-      throw error;
-    });
+    outposts = await startOutposts({ setup, settings, store, state, mac: keys.mac, log }).catch(
+      async (error: unknown) => {
+        await store.close();
+        throw error;
+      },
+    );
   }
   const trail = createTrail({
     store,
@@ -116,6 +118,7 @@ function notesOf({ trail, anchors, copy, verification }: TrailServiceHealth): st
     ...(trail.spooled === 0 ? [] : [`${trail.spooled} audit rows wait in the spool`]),
     ...(anchors.every(({ failures }) => failures === 0) ? [] : ["checkpoints of the audit trail cannot be anchored"]),
     ...(verification?.ok === false ? ["the last verification of the audit trail found tampering"] : []),
+    ...(verification?.overdue ? ["the audit trail cannot be verified"] : []),
     ...(copy === undefined || copy.failures === 0 ? [] : [`the copy of the audit trail is ${copy.lag_s} s behind`]),
   ];
 }

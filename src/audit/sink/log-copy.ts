@@ -24,6 +24,12 @@ export function logCopy(service: LogService, retentionDays: number | undefined):
   };
 }
 
+/** In place of a copy that cannot be asked for: every question fails with the reason. */
+export function unreadableCopy(name: string, reason: unknown): TrailCopy {
+  const fail = () => Promise.reject(reason);
+  return { name, chains: fail, rows: () => ({ [Symbol.asyncIterator]: () => ({ next: fail }) }) };
+}
+
 /** Puts anchors into the log group, in a stream a chain. */
 export function logAnchorWriter(service: LogService, createGroup = false): AnchorWriter {
   return {

@@ -6,6 +6,7 @@ import { type TestContext, test } from "node:test";
 import { eventually } from "../../../test/support/eventually.ts";
 import { HEAD_FILE } from "../checkpoint.ts";
 import { loadVerifyKeys } from "../keys.ts";
+import { unreadableCopy } from "../sink/log-copy.ts";
 import { memoryLog } from "../test-support.ts";
 import { sound, tamper } from "../verify-support.ts";
 import { checkpointsOf, heldAnchors, heldCopy, rowsOf } from "./attacks-support.ts";
@@ -70,6 +71,32 @@ test("anchors and the copy are read through the main thread", { timeout: 60_000 
   );
 });
 
+test("a copy that cannot be asked for keeps nobody from verifying the rest; it is said", async (t) => {
+  const dir = await sound(t);
+  const copy = unreadableCopy("a log", new Error("denied"));
+  const { watch, log } = start(t, dir, { places: async () => ({ anchors: [], copy }) });
+  await eventually(() => watch.status().ok === true);
+  assert.match(JSON.stringify(log.lines[0]), /"warn".*copy_unreadable.*denied/);
+});
+
+test("rows that were confirmed only now are not missed in the copy yet", async (t) => {
+  const dir = await sound(t);
+  const db = new DatabaseSync(join(dir, "audit.db"), { readOnly: true });
+  const writer = String(rowsOf(db)[0]?.writer);
+  db.close();
+  let runs = 0;
+  const shipped = async () => {
+    runs += 1;
+    return new Map([[writer, runs > 2 ? 100 : 0]]);
+  };
+  const state = { lease: async () => true, release: async () => undefined, shipped };
+  const places = async () => ({ anchors: [], copy: heldCopy([]) });
+  const { watch, errors } = start(t, dir, { places, state: async () => state });
+  await eventually(() => watch.status().ok === true && runs === 3);
+  assert.deepEqual(errors(), []);
+  await eventually(() => watch.status().ok === false);
+});
+
 test("one replica verifies, the one that holds the lease", { timeout: 60_000 }, async (t) => {
   const dir = await sound(t);
   let holder = "a";
@@ -97,6 +124,8 @@ test("a run that cannot be done, or does not end, is a warning and no finding", 
   await eventually(() => failing.watch.status().errors_total > 0);
   assert.match(JSON.stringify(failing.log.lines[0]), /"warn".*there is no audit trail/);
   assert.equal(failing.watch.status().ok, undefined);
+  await eventually(() => failing.watch.status().overdue);
+  assert.equal(failing.errors().length, 1, "three in a row are an error, once");
   const slow = start(t, dir, { timeoutMs: 1 });
   await eventually(() => slow.watch.status().errors_total > 0);
   assert.match(JSON.stringify(slow.log.lines[0]), /it took longer than/);

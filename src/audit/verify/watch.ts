@@ -33,6 +33,8 @@ export interface WatchStatus {
   failures_total: number;
   /** Runs that could not be done, since start. */
   errors_total: number;
+  /** The last runs, three or more, could not be done. */
+  overdue: boolean;
 }
 
 export interface TrailWatch {
@@ -44,6 +46,8 @@ export interface TrailWatch {
 const LEASE = "audit-verify";
 const MIN_LEASE_MS = 60_000;
 const DEFAULT_TIMEOUT_MS = 3_600_000;
+/** So many runs in a row that could not be done are an error. */
+const OVERDUE_RUNS = 3;
 /** Findings named in one line of the log, and remembered at most. */
 const LOGGED = 20;
 const REMEMBERED = 10_000;
@@ -68,12 +72,17 @@ class Watch implements TrailWatch {
     duration_ms: undefined,
     failures_total: 0,
     errors_total: 0,
+    overdue: false,
   };
+  /** Runs in a row that could not be done. */
+  #errors = 0;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
   #worker: Worker | undefined;
   #closed = false;
   #reminded = 0;
+  /** How far the copy had come at the last run. */
+  #shipped: ReadonlyMap<string, number> = new Map();
 
   constructor(options: WatchOptions) {
     this.#options = options;
@@ -112,12 +121,19 @@ class Watch implements TrailWatch {
       renewal = setInterval(renew, ttl / 3);
       renewal.unref();
       const [source, places] = await Promise.all([this.#options.source(), this.#options.places()]);
-      this.#took(await this.#run(source, places, (await state?.shipped()) ?? new Map()));
+      // What was confirmed a moment ago may not be readable there yet: up to the last run's cursor it must be.
+      const shipped = this.#shipped;
+      this.#shipped = (await state?.shipped()) ?? new Map();
+      this.#took(await this.#run(source, places, shipped));
     } catch (error) {
       if (this.#closed) return;
       this.#status.errors_total += 1;
+      this.#errors += 1;
+      this.#status.overdue = this.#errors >= OVERDUE_RUNS;
       const reason = error instanceof Error ? error.message : String(error);
-      log.warn({ error: reason }, "the audit trail could not be verified; it is tried again");
+      // Whoever can keep the trail from being verified must not do so quietly.
+      const level = this.#errors === OVERDUE_RUNS ? "error" : "warn";
+      log[level]({ error: reason, runs: this.#errors }, "the audit trail could not be verified; it is tried again");
     } finally {
       clearInterval(renewal);
       if (this.#closed) await state?.release(LEASE).catch(() => undefined);
@@ -175,6 +191,8 @@ class Watch implements TrailWatch {
     const { log } = this.#options;
     status.last_run_at = new Date().toISOString();
     status.ok = found.ok;
+    this.#errors = 0;
+    status.overdue = false;
     status.problems = found.problem_count;
     status.duration_ms = found.duration_ms;
     for (const { kind, message } of found.warnings.filter(({ kind }) => kind.endsWith("_unreadable"))) {
