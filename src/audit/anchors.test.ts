@@ -212,7 +212,9 @@ test("the first checkpoint is waited for at every remote place; one that fails s
   assert.equal(log.lines.filter(({ level }) => level === "error").length, 2);
 });
 
-test("a chain that takes another's place is anchored before it counts, and signed for itself", async () => {
+test("a chain that takes another's place is anchored before it counts, and signed for itself", {
+  timeout: 20_000,
+}, async (t) => {
   const found: string[] = [];
   const signed: string[] = [];
   const remote: AnchorWriter = {
@@ -233,6 +235,7 @@ test("a chain that takes another's place is anchored before it counts, and signe
     intervalMs: 600_000,
     retryMs: 5,
   });
+  t.after(() => anchorer.close());
   await anchorer.anchored("first");
   assert.deepEqual(found, ["first 9 by-first"]);
   // Fewer checkpoints than the chain before it, then as many.
