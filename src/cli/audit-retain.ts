@@ -61,7 +61,13 @@ async function openRetainSource(settings: Settings): Promise<RetainSource> {
       open: () => setup.openReader(),
       store: await openStore(setup),
       state: await source.state(),
-      verify: (reader) => verifyInOneMoment({ reader, keys, anchors, copy, shipped, head }),
+      async verify(reader) {
+        const found = await verifyInOneMoment({ reader, keys, anchors, copy, shipped, head });
+        const unread = found.warnings.find(({ kind }) => kind.endsWith("_unreadable"));
+        if (unread !== undefined)
+          throw new Error(`the trail was not verified against all it is kept in: ${unread.message}`);
+        return found;
+      },
       signingKey: createPrivateKey(signingPem),
       keyId,
       anchors,

@@ -375,6 +375,14 @@ for (const [name, open] of [
           assert.match(refused.stderr, new RegExp(`Not removed: ${as}_\\w+ may not remove rows: .*--retention-user`));
         }
       }
+      // A copy that cannot be read is a warning to who verifies; nothing is removed on such a word.
+      const denied = proxy.ruleFirst({ service: "logs", fault: { kind: "denied" } });
+      const warned = json(await ok(["verify", "--json"]))[0];
+      assert.ok(warned.warnings.some(({ kind }: { kind: string }) => kind === "copy_unreadable"));
+      const unread = await audit(["retain", "--older-than", "90d", "--out", out], "retention");
+      denied.remove();
+      assert.deepEqual([unread.code, unread.stdout], [2, ""]);
+      assert.match(unread.stderr, /Not removed: the trail was not verified against all it is kept in/);
       assert.ok(!readdirSync(home).includes("archive"));
       assert.equal(json(await ok(["query", "--until", "90d", "--json"])).length > 3, true);
     });

@@ -9,5 +9,5 @@ export async function verifyInOneMoment(options: VerifyOptions): Promise<Verific
   if (!found.ok || found.chains.length < 2) return found;
   await options.reader.freeze();
   const { reader, keys, signal } = options;
-  return verifyTrail({ reader, keys, signal, frozen: true });
+  return { ...(await verifyTrail({ reader, keys, signal, frozen: true })), warnings: found.warnings };
 }
