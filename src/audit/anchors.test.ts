@@ -185,7 +185,7 @@ test("the first checkpoint is waited for at every remote place; one that fails s
   const [good, bad, local] = [place("good"), place("bad", false), place("local", false)];
   const latest = { number: 0 };
   const { anchorer, log } = start({ remote: [good, bad], local: [local] }, latest);
-  const first = anchorer.anchored(undefined).then(() => true);
+  const first = Promise.resolve(anchorer.anchored(undefined)).then(() => true);
   const stillWaits = () => Promise.race([first, sleep(60, false)]);
   assert.equal(await stillWaits(), false);
   latest.number = 1;

@@ -55,16 +55,16 @@ export class Anchorer {
   }
 
   /**
-   * Resolves once every remote place has confirmed a checkpoint of this chain (of any, when it has no name yet): until
-   * then nothing that changes AWS should be allowed, because its record could still be made to vanish. Never rejects;
+   * `undefined` when every remote place has confirmed a checkpoint of this chain (of any, when it has no name yet);
+   * otherwise resolves once they have. Until then nothing that changes AWS should be allowed, because its record could still be made to vanish. Never rejects;
    * stays open while a place fails.
    */
-  async anchored(chain: string | undefined): Promise<void> {
-    if (this.#isAnchored(chain)) return;
+  anchored(chain: string | undefined): Promise<void> | undefined {
+    if (this.#isAnchored(chain)) return undefined;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.push({ chain, resolve });
     this.#wake();
-    await promise;
+    return promise;
   }
 
   #isAnchored(chain: string | undefined): boolean {

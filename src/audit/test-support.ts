@@ -5,7 +5,13 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { AuditEvent } from "../core/audit.ts";
 import type { Log } from "../core/log.ts";
-import { openTrail, type Trail, type TrailOptions } from "./trail.ts";
+import { HEAD_FILE } from "./checkpoint.ts";
+import { loadKeys, loadVerifyKeys } from "./keys.ts";
+import { openSqliteStore } from "./store/sqlite.ts";
+import { createTrail, type Trail, type TrailParts, trailExists, trailFile } from "./trail.ts";
+import type { TrailKeys } from "./verify/keys.ts";
+import { openRemembered } from "./verify/sqlite.ts";
+import { type Verification, type VerifyOptions, verifyTrail } from "./verify/trail.ts";
 
 /** A directory that is gone after the test. */
 export function temporaryDirectory(t: TestContext): string {
@@ -84,4 +90,71 @@ export async function output(child: ChildProcess): Promise<string> {
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   if (code !== 0) throw new Error(`the program ended with ${code}`);
   return text;
+}
+
+/** A trail in SQLite, whose keys are files. */
+export interface TrailOptions extends Omit<TrailParts, "store" | "keys"> {
+  /** The database; default `audit.db` in `dir`. */
+  file?: string | undefined;
+  /** Longest time a row stays without a checkpoint, default 1,000 ms. */
+  checkpointIntervalMs?: number | undefined;
+}
+
+/**
+ * Opens the trail: checks or creates the keys, starts the writer thread, and returns without waiting for it. Throws an
+ * `Error` when the keys are missing beside an existing trail or not fit for use (see `loadKeys`).
+ */
+export function openTrail(options: TrailOptions): Trail {
+  const { dir, log } = options;
+  const file = trailFile(dir, options.file);
+  const keys = loadKeys(dir, { trailExists: trailExists(dir, file) });
+  const store = openSqliteStore({
+    file,
+    headFile: join(dir, HEAD_FILE),
+    mac: keys.mac,
+    keyId: keys.keyId,
+    signingPem: keys.signingPem,
+    timeoutMs: options.timeoutMs ?? 5_000,
+    checkpointIntervalMs: options.checkpointIntervalMs ?? 1_000,
+    warn: (message) => log.warn({ error: message }, "the audit checkpoint was not written; it is tried again"),
+  });
+  return createTrail({ ...options, keys, store });
+}
+
+export interface SqliteVerification extends Verification {
+  checkpoints: number;
+  /** The last row found. */
+  head: { seq: number; mac: string } | undefined;
+  /** The last row covered by a valid signature; 0 when none is. */
+  covered_until: number;
+}
+
+export interface SqliteVerifyOptions extends Partial<Omit<VerifyOptions, "reader" | "keys" | "head">> {
+  /** The state directory: keys, head file, and the database unless `file` names another. */
+  dir: string;
+  file?: string | undefined;
+  /** Instead of those in `dir`. */
+  keys?: TrailKeys | undefined;
+}
+
+/**
+ * Verifies a trail in an SQLite file with the head file (and keys) of its state directory. Throws an `Error` when there
+ * is no trail or the keys cannot be read.
+ */
+export async function verifySqliteTrail({ dir, file, ...options }: SqliteVerifyOptions): Promise<SqliteVerification> {
+  const keys = options.keys ?? loadVerifyKeys(dir);
+  const head = join(dir, HEAD_FILE);
+  const reader = openRemembered(file ?? join(dir, "audit.db"), head);
+  try {
+    const found = await verifyTrail({ ...options, reader, keys, head: { file: head, required: true } });
+    const [chain] = found.chains;
+    return {
+      ...found,
+      checkpoints: chain?.checkpoints ?? 0,
+      head: chain?.head,
+      covered_until: chain?.covered_until ?? 0,
+    };
+  } finally {
+    await reader.close();
+  }
 }

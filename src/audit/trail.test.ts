@@ -10,9 +10,16 @@ import { loadKeys } from "./keys.ts";
 import { encodeRecord } from "./record.ts";
 import { Spool } from "./spool.ts";
 import { calls } from "./store/test-support.ts";
-import { memoryLog, output, sampleEvent, startScript, temporaryDirectory, testTrail } from "./test-support.ts";
-import { openTrail } from "./trail.ts";
-import { verifyTrail } from "./verify.ts";
+import {
+  memoryLog,
+  openTrail,
+  output,
+  sampleEvent,
+  startScript,
+  temporaryDirectory,
+  testTrail,
+  verifySqliteTrail,
+} from "./test-support.ts";
 
 const SPOOL = "audit-spool.jsonl";
 
@@ -40,7 +47,7 @@ test("commit and record store, health counts, close covers everything with a sig
   assert.deepEqual(trail.health(), { ok: true, spooled: 0, lost: 0, rows_written: 2 });
   assert.match(String(trail.redact("password=hunter2")), /^password=\[redacted:/);
   await trail.close();
-  const { ok, covered_until } = await verifyTrail({ dir });
+  const { ok, covered_until } = await verifySqliteTrail({ dir });
   assert.deepEqual({ ok, covered_until }, { ok: true, covered_until: 2 });
   assert.ok(!readFileSync(join(dir, "audit.db")).includes("hunter2"));
 });
@@ -69,7 +76,7 @@ test("the database may be elsewhere", async (t) => {
   const trail = testTrail(t, join(dir, "state"), { file });
   await trail.commit(sampleEvent("a"));
   await trail.close();
-  const { ok, rows } = await verifyTrail({ dir: join(dir, "state"), file });
+  const { ok, rows } = await verifySqliteTrail({ dir: join(dir, "state"), file });
   assert.deepEqual({ ok, rows }, { ok: true, rows: 1 });
 });
 
@@ -114,7 +121,7 @@ test("when the store fails, commit refuses and record spools; then the spool is 
   assert.deepEqual(trail.health(), { ok: true, spooled: 0, lost: 0, rows_written: 4 });
   await trail.close();
   assert.deepEqual(await calls(dir), ["d", "a", "b", "c"]);
-  assert.equal((await verifyTrail({ dir })).ok, true);
+  assert.equal((await verifySqliteTrail({ dir })).ok, true);
   assert.deepEqual(
     readdirSync(dir).filter((file) => file.startsWith(SPOOL)),
     [],
@@ -199,7 +206,7 @@ test("a crash between draining and removing the spool duplicates nothing", async
   appendFileSync(join(dir, SPOOL), spooled);
   await testTrail(t, dir).close();
   assert.deepEqual(await calls(dir), ["a", "b"]);
-  assert.equal((await verifyTrail({ dir })).ok, true);
+  assert.equal((await verifySqliteTrail({ dir })).ok, true);
 });
 
 test("a full disk: rows not stored are spooled, and stored when there is room", { timeout: 60_000 }, async (t) => {
@@ -225,7 +232,7 @@ test("a full disk: rows not stored are spooled, and stored when there is room", 
       "--eval",
       code,
       "--",
-      import.meta.resolve("./trail.ts"),
+      import.meta.resolve("./test-support.ts"),
       import.meta.resolve("./test-support.ts"),
       dir,
     ],
@@ -240,7 +247,7 @@ test("a full disk: rows not stored are spooled, and stored when there is room", 
   const found = await calls(dir);
   assert.deepEqual(new Set(found), new Set(Array.from({ length: 120 }, (_, i) => `row-${i}`)));
   assert.equal(found.length, 120);
-  assert.equal((await verifyTrail({ dir })).ok, true);
+  assert.equal((await verifySqliteTrail({ dir })).ok, true);
 });
 
 test("kill -9, ten times: every acknowledged row is there, and the trail verifies", { timeout: 120_000 }, async (t) => {
@@ -259,7 +266,7 @@ test("kill -9, ten times: every acknowledged row is there, and the trail verifie
       }
     };
     await Promise.all([work(0), work(1), work(2), work(3)]);`;
-  const modules = [import.meta.resolve("./trail.ts"), import.meta.resolve("./test-support.ts")];
+  const modules = [import.meta.resolve("./test-support.ts"), import.meta.resolve("./test-support.ts")];
   const acknowledged: string[] = [];
   for (let round = 0; round < 10; round += 1) {
     const child = startScript(t, code, [...modules, dir, `r${round}`]);
@@ -274,7 +281,7 @@ test("kill -9, ten times: every acknowledged row is there, and the trail verifie
     child.kill("SIGKILL");
     await closed;
     acknowledged.push(...text.split("\n").slice(0, -1));
-    const { problems } = await verifyTrail({ dir });
+    const { problems } = await verifySqliteTrail({ dir });
     assert.deepEqual(problems, []);
   }
   const found = await calls(dir);

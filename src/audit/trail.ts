@@ -4,11 +4,10 @@ import type { AuditEvent, AuditTrail, Recorded } from "../core/audit.ts";
 import { ToolError } from "../core/errors.ts";
 import type { Log } from "../core/log.ts";
 import { HEAD_FILE } from "./checkpoint.ts";
-import { type AuditKeys, loadKeys } from "./keys.ts";
+import type { AuditKeys } from "./keys.ts";
 import { encodeRecord } from "./record.ts";
 import { createRedactor, type Redact } from "./redact.ts";
 import { Spool } from "./spool.ts";
-import { openSqliteStore } from "./store/sqlite.ts";
 import { type AuditStore, StoreError } from "./store/store.ts";
 
 const TIMEOUT_MS = 5_000;
@@ -22,8 +21,11 @@ export interface TrailParts {
   dir: string;
   keys: Pick<AuditKeys, "mac" | "redaction">;
   log: Log;
-  /** Resolves once rows may stand for changes: when the first signed head is where the database's owner cannot reach. */
-  anchored?: (() => Promise<void>) | undefined;
+  /**
+   * Whether rows may stand for changes: when a signed head of the present chain is where the database's owner cannot reach.
+   * `undefined` when it is; otherwise resolves once it is.
+   */
+  anchored?: (() => Promise<void> | undefined) | undefined;
   /** Longest wait for `anchored`, default 5,000 ms. */
   timeoutMs?: number | undefined;
   /** When spooled rows are tried again although nobody calls, default 1,000 ms; doubled up to half a minute. */
@@ -32,14 +34,6 @@ export interface TrailParts {
   spoolRows?: number | undefined;
   /** Default 16 MiB. */
   spoolBytes?: number | undefined;
-}
-
-/** A trail in SQLite, whose keys are files. */
-export interface TrailOptions extends Omit<TrailParts, "store" | "keys"> {
-  /** The database; default `audit.db` in `dir`. */
-  file?: string | undefined;
-  /** Longest time a row stays without a checkpoint, default 1,000 ms. */
-  checkpointIntervalMs?: number | undefined;
 }
 
 export interface TrailHealth {
@@ -68,27 +62,6 @@ export interface Trail extends AuditTrail {
 /** Where the database is unless told otherwise. */
 export function trailFile(dir: string, file?: string): string {
   return file ?? join(dir, "audit.db");
-}
-
-/**
- * Opens the trail: checks or creates the keys, starts the writer thread, and returns without waiting for it. Throws an
- * `Error` when the keys are missing beside an existing trail or not fit for use (see `loadKeys`).
- */
-export function openTrail(options: TrailOptions): Trail {
-  const { dir, log } = options;
-  const file = trailFile(dir, options.file);
-  const keys = loadKeys(dir, { trailExists: trailExists(dir, file) });
-  const store = openSqliteStore({
-    file,
-    headFile: join(dir, HEAD_FILE),
-    mac: keys.mac,
-    keyId: keys.keyId,
-    signingPem: keys.signingPem,
-    timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
-    checkpointIntervalMs: options.checkpointIntervalMs ?? 1_000,
-    warn: (message) => log.warn({ error: message }, "the audit checkpoint was not written; it is tried again"),
-  });
-  return createTrail({ ...options, keys, store });
 }
 
 /** Whether anything was written with the keys of this directory, so that new ones would make it unverifiable. */
@@ -213,13 +186,13 @@ class StoredTrail implements Trail {
 
   async #waitForAnchor(): Promise<void> {
     const { anchored, timeoutMs = TIMEOUT_MS } = this.#parts;
-    if (anchored === undefined) return;
-    const late = new StoreError("the first checkpoint is not anchored yet");
+    const waiting = anchored?.();
+    if (waiting === undefined) return;
     let timer: NodeJS.Timeout | undefined;
     const expired = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(late), timeoutMs);
+      timer = setTimeout(() => reject(new StoreError("the first checkpoint is not anchored yet")), timeoutMs);
     });
-    await Promise.race([anchored(), expired]).finally(() => clearTimeout(timer));
+    await Promise.race([waiting, expired]).finally(() => clearTimeout(timer));
   }
 
   async #append(body: Buffer): Promise<void> {

@@ -5,8 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { rowMac } from "./chain.ts";
 import { HEAD_FILE } from "./checkpoint.ts";
-import { temporaryDirectory, writeRows } from "./test-support.ts";
-import { verifySqliteTrail } from "./verify/sqlite.ts";
+import { temporaryDirectory, verifySqliteTrail, writeRows } from "./test-support.ts";
 import { expect, sound, tamper } from "./verify-support.ts";
 
 for (const lost of [1, 50]) {

@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, type TestContext } from "node:test";
 import { TRIGGERS } from "./store/sqlite-schema.ts";
-import { temporaryDirectory, writeRows } from "./test-support.ts";
+import { temporaryDirectory, verifySqliteTrail, writeRows } from "./test-support.ts";
 import type { ProblemKind } from "./verify/findings.ts";
-import { verifySqliteTrail } from "./verify/sqlite.ts";
 
 const template = mkdtempSync(join(tmpdir(), "audit-template-"));
 before(() => writeRows(template, [40, 50, 10]));

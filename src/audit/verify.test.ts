@@ -6,8 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { GENESIS, rowMac } from "./chain.ts";
 import { HEAD_FILE, readHeadFile, signStatement, toCheckpoint } from "./checkpoint.ts";
-import { temporaryDirectory, writeRows } from "./test-support.ts";
-import { verifySqliteTrail } from "./verify/sqlite.ts";
+import { temporaryDirectory, verifySqliteTrail, writeRows } from "./test-support.ts";
 import { expect, sound, tamper } from "./verify-support.ts";
 
 const EDIT = "UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'ann', 'bob') AS BLOB)";

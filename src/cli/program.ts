@@ -24,7 +24,6 @@ const SERVING: SettingName[] = [
   "breaker_trials",
   "audit_log_group_create",
   "audit_anchor_days",
-  "audit_anchor_kms_key",
   "audit_verify_interval_s",
 ];
 /** Where the trail is and what it is protected with. */
@@ -44,6 +43,7 @@ const TRAIL: SettingName[] = [
   "audit_keys_arn",
   "audit_log_group",
   "audit_anchor_bucket",
+  "audit_anchor_kms_key",
 ];
 const HTTP: SettingName[] = ["host", "port", "allowed_hosts", "allowed_origins", "max_sessions", "session_idle_s"];
 
@@ -192,7 +192,7 @@ command(
     await migrateAudit(await settingsOf(flags), users, readPasswords(process.env));
   });
 
-command("retain", "Export what is old, sign for it, and remove it", [...TRAIL, "audit_anchor_kms_key"], audit)
+command("retain", "Export what is old, sign for it, and remove it", TRAIL, audit)
   .requiredOption("--older-than <days>", "90d or more")
   .requiredOption("--out <dir>", "directory that gets the exports; keep them")
   .option("--dry-run", "say what would be removed, and remove nothing")

@@ -9,7 +9,7 @@ import type { TrailSetup } from "./setup.ts";
 /** What a running server keeps of its trail outside the database: anchors, and the copy. */
 export interface Outposts {
   /** Resolves once a checkpoint of the present chain is where the database's owner cannot reach; `undefined` without such a place. */
-  anchored: (() => Promise<void>) | undefined;
+  anchored: (() => Promise<void> | undefined) | undefined;
   anchors(): AnchorHealth[];
   copy(): LogSinkHealth | undefined;
   /** Anchors and copies what is left, bounded. Never rejects. */

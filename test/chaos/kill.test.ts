@@ -3,8 +3,8 @@ import { cpSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { verifySqliteTrail } from "../../src/audit/test-support.ts";
 import { trailFile } from "../../src/audit/trail.ts";
-import { verifyTrail } from "../../src/audit/verify.ts";
 import { CHURN_TOOLS, churn, intentsOf, unrecorded, withoutIntent } from "../support/churn.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { type Moto, startMoto } from "../support/moto.ts";
@@ -54,7 +54,7 @@ test(`kill -9 in ${RUNS} runs of writes: no change without an intent, and the ch
     await load;
     const inside = changes(proxy).filter((request) => request.abortedByClient).length;
     killedInside = Math.max(killedInside, inside);
-    const verified = await verifyTrail({ dir: stateDirOf(home) });
+    const verified = await verifySqliteTrail({ dir: stateDirOf(home) });
     assert.deepEqual(verified.problems, [], `after run ${run}`);
   }
   const sent = changes(proxy);
@@ -71,7 +71,7 @@ test(`kill -9 in ${RUNS} runs of writes: no change without an intent, and the ch
   const [instance_id = ""] = instances;
   await rawCall(server.url, { tool: "ec2_describe_instance", args: { instance_id }, key });
   assert.equal(await server.stop(), 0);
-  const verified = await verifyTrail({ dir: stateDirOf(home) });
+  const verified = await verifySqliteTrail({ dir: stateDirOf(home) });
   assert.deepEqual(verified.problems, []);
   assert.equal(verified.covered_until, verified.rows);
 });
@@ -97,6 +97,6 @@ test("the check would have seen a lost intent, in the trail and on the wire", as
   lost.run(String(first.parameters["InstanceId.1"]), String(CHURN_TOOLS[first.operation]));
   db.close();
   assert.ok(withoutIntent(sent, await intentsIn(copy)).length > 0);
-  const verified = await verifyTrail({ dir: stateDirOf(copy) });
+  const verified = await verifySqliteTrail({ dir: stateDirOf(copy) });
   assert.ok(verified.problems.some(({ kind }) => kind === "missing_rows"));
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
-import { verifyTrail } from "../../src/audit/verify.ts";
+import { verifySqliteTrail } from "../../src/audit/test-support.ts";
 import { eventually } from "../support/eventually.ts";
 import type { FaultProxy, Rule } from "../support/fault-proxy.ts";
 import { type RawCall, rawCall } from "../support/raw-mcp.ts";
@@ -254,7 +254,7 @@ describe("stopping", () => {
     assert.equal(await exit, 0);
     const rows = await readRows(scene.server.home);
     assert.equal(rows.at(-1)?.operation, "stop");
-    assert.equal((await verifyTrail({ dir: stateDirOf(scene.server.home) })).ok, true);
+    assert.equal((await verifySqliteTrail({ dir: stateDirOf(scene.server.home) })).ok, true);
   });
 
   test("what does not finish in time is cancelled, recorded and answered; exit 0", async (t) => {

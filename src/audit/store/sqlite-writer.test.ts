@@ -5,8 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HEAD_FILE, readHeadFile } from "../checkpoint.ts";
-import { temporaryDirectory } from "../test-support.ts";
-import { verifyTrail } from "../verify.ts";
+import { temporaryDirectory, verifySqliteTrail } from "../test-support.ts";
 import { TRIGGERS } from "./sqlite-schema.ts";
 import { body, calls, open } from "./test-support.ts";
 
@@ -35,7 +34,7 @@ test("a checkpoint follows within the interval, without close", async (t) => {
   assert.equal(head.rows, 1);
   await store.append(body("b"));
   await store.close();
-  const { checkpoints, ok } = await verifyTrail({ dir });
+  const { checkpoints, ok } = await verifySqliteTrail({ dir });
   assert.deepEqual({ checkpoints, ok }, { checkpoints: 2, ok: true });
 });
 
@@ -55,7 +54,7 @@ test("a checkpoint that cannot be written is reported and tried again", async (t
   renameSync(`${path}.away`, path);
   await store.append(body("c"));
   await store.close();
-  const { problems, covered_until } = await verifyTrail({ dir });
+  const { problems, covered_until } = await verifySqliteTrail({ dir });
   assert.deepEqual({ problems, covered_until }, { problems: [], covered_until: 3 });
 });
 
@@ -139,7 +138,7 @@ test("a rolled-back trail is not written to, and its head file is left as it is"
   const fresh = open(t, dir);
   await fresh.append(body("new"));
   await fresh.close();
-  assert.equal((await verifyTrail({ dir })).ok, true);
+  assert.equal((await verifySqliteTrail({ dir })).ok, true);
 });
 
 test("a file written with another key is refused", async (t) => {

@@ -7,8 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Worker } from "node:worker_threads";
 import { build } from "esbuild";
 import { HEAD_FILE } from "../checkpoint.ts";
-import { output, sampleEvent, startScript, temporaryDirectory } from "../test-support.ts";
-import { verifyTrail } from "../verify.ts";
+import { output, sampleEvent, startScript, temporaryDirectory, verifySqliteTrail } from "../test-support.ts";
 import { StoreError } from "./store.ts";
 import { body, calls, open } from "./test-support.ts";
 
@@ -42,7 +41,7 @@ test("rows are stored in the order of the calls, each once, and the files are th
   await store.close();
   assert.deepEqual(await calls(dir), ["a", "twice", "b"]);
   assert.equal(statSync(join(dir, HEAD_FILE)).mode & 0o777, 0o600);
-  assert.equal((await verifyTrail({ dir })).covered_until, 3);
+  assert.equal((await verifySqliteTrail({ dir })).covered_until, 3);
 });
 
 test("after close nothing is taken, and closing twice is fine", async (t) => {
@@ -64,10 +63,10 @@ test("four processes append to one file at once: one chain, all rows", { timeout
     const work = async () => { while (next < 500) await trail.commit(sampleEvent(name + "-" + next++)); };
     await Promise.all(Array.from({ length: 10 }, work));
     await trail.close();`;
-  const modules = [import.meta.resolve("../trail.ts"), import.meta.resolve("../test-support.ts")];
+  const modules = [import.meta.resolve("../test-support.ts"), import.meta.resolve("../test-support.ts")];
   const names = ["p0", "p1", "p2", "p3"];
   await Promise.all(names.map((name) => output(startScript(t, code, [...modules, dir, name]))));
-  const { ok, rows, covered_until, problems } = await verifyTrail({ dir });
+  const { ok, rows, covered_until, problems } = await verifySqliteTrail({ dir });
   assert.deepEqual(
     { ok, rows, covered_until, problems },
     { ok: true, rows: 2_000, covered_until: 2_000, problems: [] },
@@ -96,7 +95,7 @@ test("a foreign lock delays rows but not the event loop", { timeout: 60_000 }, a
   await ended;
   await store.close();
   assert.deepEqual(await calls(dir), ["before", ...Array.from({ length: 20 }, (_, i) => `row-${i}`)]);
-  assert.equal((await verifyTrail({ dir })).ok, true);
+  assert.equal((await verifySqliteTrail({ dir })).ok, true);
 });
 
 test("a lock held for too long is an error, and the row was not written", { timeout: 60_000 }, async (t) => {
@@ -149,7 +148,7 @@ test("when the worker dies, what waits fails, and it is started again after a pa
     found.filter((call) => call !== "pending"),
     ["before", "after"],
   );
-  assert.equal((await verifyTrail({ dir })).ok, true);
+  assert.equal((await verifySqliteTrail({ dir })).ok, true);
 });
 
 test("close signs what a worker wrote that has died since", async (t) => {
@@ -160,7 +159,7 @@ test("close signs what a worker wrote that has died since", async (t) => {
   await store.append(body("a"));
   await worker.terminate();
   await store.close();
-  const { covered_until, ok } = await verifyTrail({ dir });
+  const { covered_until, ok } = await verifySqliteTrail({ dir });
   assert.deepEqual({ covered_until, ok }, { covered_until: 1, ok: true });
 });
 
@@ -171,7 +170,7 @@ test("bundled, the worker is found beside the bundle; a store with nothing to do
   const dist = join(dir, "dist");
   const source = join(import.meta.dirname, "..");
   await build({
-    entryPoints: [join(source, "trail.ts"), join(source, "store", "sqlite-worker.ts")],
+    entryPoints: [join(source, "test-support.ts"), join(source, "store", "sqlite-worker.ts")],
     outdir: dist,
     entryNames: "[name]",
     bundle: true,
@@ -189,9 +188,9 @@ test("bundled, the worker is found beside the bundle; a store with nothing to do
     console.log("done");`;
   const event = JSON.stringify(sampleEvent("bundled"));
   for (const mode of ["idle", "leave", "close"]) {
-    const text = await output(startScript(t, code, [join(dist, "trail.js"), join(dir, "state"), event, mode]));
+    const text = await output(startScript(t, code, [join(dist, "test-support.js"), join(dir, "state"), event, mode]));
     assert.equal(text, "done\n");
   }
-  const { ok, rows } = await verifyTrail({ dir: join(dir, "state") });
+  const { ok, rows } = await verifySqliteTrail({ dir: join(dir, "state") });
   assert.deepEqual({ ok, rows }, { ok: true, rows: 2 });
 });

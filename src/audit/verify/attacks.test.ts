@@ -8,7 +8,7 @@ import fc from "fast-check";
 import { rowMac } from "../chain.ts";
 import { HEAD_FILE, readHeadFile, signStatement } from "../checkpoint.ts";
 import { loadVerifyKeys } from "../keys.ts";
-import { temporaryDirectory, writeRows } from "../test-support.ts";
+import { type SqliteVerifyOptions, temporaryDirectory, verifySqliteTrail, writeRows } from "../test-support.ts";
 import { signTombstone } from "../tombstone.ts";
 import { sound, tamper } from "../verify-support.ts";
 import {
@@ -21,7 +21,6 @@ import {
   rewriteFrom,
   rowsOf,
 } from "./attacks-support.ts";
-import { type SqliteVerifyOptions, verifySqliteTrail } from "./sqlite.ts";
 
 // Each attack begins with a trail of 100 rows, signed at 40, 90 and 100, that verifies (`sound` checks it).
 

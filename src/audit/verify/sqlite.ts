@@ -1,49 +1,7 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { HEAD_FILE, readHeadFile } from "../checkpoint.ts";
-import { loadVerifyKeys } from "../keys.ts";
+import { readHeadFile } from "../checkpoint.ts";
 import { emptySqliteReader, openSqliteReader } from "../store/sqlite-reader.ts";
 import { type AuditReader, UnreadableError } from "../store/store.ts";
-import type { TrailKeys } from "./keys.ts";
-import { type Verification, type VerifyOptions, verifyTrail } from "./trail.ts";
-
-export interface SqliteVerification extends Verification {
-  checkpoints: number;
-  /** The last row found. */
-  head: { seq: number; mac: string } | undefined;
-  /** The last row covered by a valid signature; 0 when none is. */
-  covered_until: number;
-}
-
-export interface SqliteVerifyOptions extends Partial<Omit<VerifyOptions, "reader" | "keys" | "head">> {
-  /** The state directory: keys, head file, and the database unless `file` names another. */
-  dir: string;
-  file?: string | undefined;
-  /** Instead of those in `dir`. */
-  keys?: TrailKeys | undefined;
-}
-
-/**
- * Verifies a trail in an SQLite file with the head file (and keys) of its state directory. Throws an `Error` when there
- * is no trail or the keys cannot be read.
- */
-export async function verifySqliteTrail({ dir, file, ...options }: SqliteVerifyOptions): Promise<SqliteVerification> {
-  const keys = options.keys ?? loadVerifyKeys(dir);
-  const head = join(dir, HEAD_FILE);
-  const reader = openRemembered(file ?? join(dir, "audit.db"), head);
-  try {
-    const found = await verifyTrail({ ...options, reader, keys, head: { file: head, required: true } });
-    const [chain] = found.chains;
-    return {
-      ...found,
-      checkpoints: chain?.checkpoints ?? 0,
-      head: chain?.head,
-      covered_until: chain?.covered_until ?? 0,
-    };
-  } finally {
-    await reader.close();
-  }
-}
 
 /**
  * Opens the database. One that vanished is an emptied trail if a head file remembers it, and one that is damaged is
