@@ -45,7 +45,7 @@ export interface AwsSession {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: each service's constructor has its own config type
-type ServiceClass = new (config: any) => AwsClient;
+export type ServiceClass<C = AwsClient> = new (config: any) => C;
 
 /** How long a call that has ended may still spend on ending what it began. */
 const CLEANUP_MS = 3_000;

@@ -3,7 +3,7 @@ import { ToolError } from "../core/errors.ts";
 import { once } from "../core/once.ts";
 import type { AwsClient } from "../core/tool.ts";
 import { type BreakerState, CircuitBreaker } from "./breaker.ts";
-import { type AwsOptions, type BreakerKey, loadSdk, loadShared, type Shared } from "./clients.ts";
+import { type AwsOptions, type BreakerKey, loadSdk, loadShared, type ServiceClass, type Shared } from "./clients.ts";
 import { understandCredentialsError } from "./credentials.ts";
 import { type AwsFailure, type CommandInfo, reasonOf, understandAwsError } from "./errors.ts";
 import { circuitOpen, type MiddlewareStack, refusePage } from "./gate.ts";
@@ -13,9 +13,6 @@ export interface ControlOptions
   /** How long one use of a service may take, the SDK's retries included. Default 20,000 ms. */
   deadlineMs?: number;
 }
-
-// biome-ignore lint/suspicious/noExplicitAny: each service's constructor has its own config type
-type ServiceClass<C> = new (config: any) => C;
 
 interface SdkClient extends AwsClient {
   config: { serviceId: string };
