@@ -13,12 +13,12 @@ interface Rule {
 const EVERYONE = ["core", "telemetry"];
 const NONE = /^$/;
 const RULES: Record<string, Rule> = {
-  core: { rooms: [], packages: /^(zod|@aws-sdk\/types)$/ },
+  core: { rooms: [], packages: /^(zod|yaml|@aws-sdk\/types)$/ },
   telemetry: { rooms: ["core"], packages: /^pino$/ },
   call: { rooms: EVERYONE, packages: /^zod$/ },
   aws: { rooms: EVERYONE, packages: /^(@aws-sdk|@smithy)\// },
   tools: { rooms: EVERYONE, packages: /^(zod|@aws-sdk\/client-[\w-]+)$/ },
-  access: { rooms: EVERYONE, packages: /^(zod|@cedar-policy\/cedar-wasm\/nodejs)$/ },
+  access: { rooms: EVERYONE, packages: /^(zod|jose|@cedar-policy\/cedar-wasm\/nodejs)$/ },
   audit: { rooms: EVERYONE, packages: /^pg$/ },
   mcp: {
     rooms: [...EVERYONE, "call", "access"],

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
+import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import * as z from "zod";
-import { CONFIRM_MODES, ROLES } from "./core/call.ts";
+import { CONFIRM_MODES, ROLE_NAME } from "./core/call.ts";
 import { LOG_LEVELS } from "./core/log.ts";
 import { REGION_NAME } from "./core/region.ts";
 
@@ -39,7 +40,18 @@ const number = (schema: z.ZodNumber) =>
 const int = (min: number, max: number) => number(z.int().min(min).max(max));
 /** `true` and `false`, as text too. */
 const flag = z.preprocess((value) => (value === "true" ? true : value === "false" ? false : value), z.boolean());
+const roles = list.pipe(z.array(z.string().regex(ROLE_NAME, "not a role such as viewer, operator, admin")).min(1));
+const text = z.string().min(1);
 const region = z.string().regex(REGION_NAME, "not an AWS region such as us-east-1");
+
+const webUrl = z.string().refine(isWebUrl, "not an https:// URL (http:// is for loopback)");
+const timeZone = z.string().refine(isTimeZone, "not a time zone such as Europe/Berlin");
+
+/** Asymmetric only: a key that could also sign would have to be kept secret. */
+export const OAUTH_ALGORITHMS = [
+  ...(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] as const),
+  ...(["ES256", "ES384", "ES512", "EdDSA", "Ed25519"] as const),
+];
 
 /**
  * Every setting there is, in the order of the documentation. `--some-key`, `MCP_AWS_SOME_KEY` and `some_key:` in the
@@ -49,12 +61,22 @@ export const Settings = z.strictObject({
   region: region.optional().describe("Region used when a call names none; else AWS_REGION, else the profile's"),
   profile: z.string().min(1).optional().describe("Profile of the shared AWS config; else AWS_PROFILE"),
   user: z.string().min(1).max(64).optional().describe("Who is calling, over stdio; else the operating system's user"),
-  role: z.enum(ROLES).default("viewer").describe("What the caller may do: over stdio, and over HTTP without keys"),
+  role: roles
+    .default(["viewer"])
+    .describe(
+      "What the caller may do, one role or several: over stdio, over HTTP without authentication, of a new key",
+    ),
   confirm: z
     .enum(CONFIRM_MODES)
     .default("always")
     .describe("When a person is asked: always where policy wants it, only for destructive tools, or never"),
   policy_files: list.default([]).describe("Cedar policies of the site, added to the built-in ones; each needs an @id"),
+  policy_time_zone: timeZone
+    .default("UTC")
+    .describe("Time zone of the hours and weekdays that policies may look at, such as Europe/Berlin"),
+  principals_file: text
+    .optional()
+    .describe("YAML file with the site's roles, and who gets which by OAuth claim or certificate"),
   toolsets: list.default([]).describe("Groups of tools to serve, e.g. ec2,ecs; none given here or below: every tool"),
   tools: list.default([]).describe("Single tools to serve, besides the toolsets"),
   exclude_tools: list.default([]).describe("Tools never to serve, whatever the two above say"),
@@ -72,11 +94,60 @@ export const Settings = z.strictObject({
   allowed_origins: list
     .default(["localhost", "127.0.0.1", "[::1]"])
     .describe("Host names of web pages that may call (http)"),
+  public_url: webUrl
+    .optional()
+    .describe("URL under which clients reach /mcp (http), such as https://mcp.example.com/mcp; needed for OAuth"),
+  trusted_proxies: list
+    .default([])
+    .describe("Addresses (10.0.1.0/24) of proxies whose word on the client's address and certificate is taken (http)"),
+  dangerously_allow_anonymous: flag
+    .default(false)
+    .describe("Let anybody in who can reach the port, with the roles of role (http): for closed test networks"),
+  api_keys_file: text.optional().describe("File of API keys to use (http); else api-keys.json in state_dir"),
+  api_keys_arn: text
+    .optional()
+    .describe("SecureString (SSM) or secret (Secrets Manager) with the API keys, instead of a file (http)"),
+  api_keys_refresh_s: int(5, 86_400).default(60).describe("Seconds between looks for changed keys at api_keys_arn"),
+  oauth_issuer: webUrl.optional().describe("Issuer of OAuth access tokens to accept (http); needs principals_file"),
+  oauth_audience: text.optional().describe("Audience a token must be for, and no other; else public_url"),
+  oauth_jwks_url: webUrl.optional().describe("Where the issuer's keys are; else as the issuer's own metadata says"),
+  oauth_algorithms: list
+    .pipe(z.array(z.enum(OAUTH_ALGORITHMS)).min(1))
+    .default(["RS256", "PS256", "ES256", "EdDSA"])
+    .describe("Signature algorithms of tokens to accept"),
+  oauth_user_claim: text.default("sub").describe("Claim that names the user; one that users cannot change themselves"),
+  tls_cert_file: text.optional().describe("Certificate chain (PEM) to serve HTTPS with, instead of HTTP (http)"),
+  tls_key_file: text.optional().describe("Its private key (PEM)"),
+  tls_client_ca_file: text
+    .optional()
+    .describe("CA certificates (PEM) whose clients may sign in by certificate; needs principals_file"),
+  tls_client_crl_file: text.optional().describe("Revocation lists (PEM) of those CAs"),
+  tls_client_auth: z
+    .enum(["required", "optional"])
+    .default("required")
+    .describe("Whether a client without a certificate may sign in otherwise"),
+  client_certificate_header: z
+    .string()
+    .regex(/^[a-z0-9-]+$/, "not a header's name in lower case")
+    .optional()
+    .describe(
+      "Header with the URL-encoded PEM of a certificate the proxy has verified, from trusted_proxies only; x-amzn-mtls-clientcert-leaf of an ALB in verify mode",
+    ),
+  state_key_arn: text
+    .optional()
+    .describe(
+      "Secret or SecureString of 32 bytes or more that replicas sign pending confirmations with; else each has its own",
+    ),
+  max_connections: int(1, 100_000).default(1_000).describe("Connections at once (http); the next ones are closed"),
   max_body_bytes: int(1_024, 16_777_216).default(262_144).describe("Largest message accepted, in bytes"),
   max_sessions: int(1, 100_000).default(1_000).describe("Sessions of older clients at once (http)"),
   session_idle_s: int(1, 86_400).default(1_800).describe("Seconds after which an idle session is closed (http)"),
   max_calls: int(1, 10_000).default(100).describe("Calls at once; the next ones are refused"),
   max_waits: int(1, 10_000).default(20).describe("Calls with wait at once, counted apart"),
+  max_calls_per_principal: int(1, 10_000).default(50).describe("Calls of one caller at once (http), waits included"),
+  calls_per_minute: int(0, 1_000_000)
+    .default(600)
+    .describe("Calls of one caller in a minute, and at once after a pause (http); 0: any number"),
   deadline_s: int(1, 3_600).default(30).describe("Seconds one call may take, unless its tool declares more"),
   drain_s: int(0, 600).default(20).describe("Seconds running calls get to finish on shutdown"),
   own_resources: list
@@ -196,6 +267,26 @@ export async function loadSettings(
     return `${given.get(key)?.from ?? key}: ${message}`;
   });
   throw new ConfigError(problems.join("\n"));
+}
+
+function isWebUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { protocol, hostname, username, password, search, hash } = new URL(value);
+  if (username || password || search || hash) return false;
+  return protocol === "https:" || (protocol === "http:" && isLoopback(hostname));
+}
+
+/** Whether only this machine can reach what listens there. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" || (isIPv4(host) && host.startsWith("127."));
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Where state lives unless told otherwise. */

@@ -2,7 +2,8 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
-import { type Principal, ROLES, type Role } from "../core/call.ts";
+import { ROLES, type Role } from "../core/call.ts";
+import { type Authentication, refused } from "./credentials.ts";
 import { isErrno, replaceFile, withLock } from "./state-file.ts";
 
 /** What may be told about a key. The key itself is shown once, when it is made, and kept nowhere. */
@@ -113,15 +114,20 @@ export class KeyStore {
   }
 
   /** The caller a token belongs to. Takes the same time whether or not the id exists. */
-  verify(token: string): Principal | undefined {
+  verify(token: string): Authentication {
     this.#refresh();
     const id = TOKEN.exec(token)?.[1];
-    if (id === undefined) return undefined;
+    if (id === undefined) return refused("malformed");
     const { keys, secret } = this.#content;
     const key = keys.get(id);
     const expected = key ? Buffer.from(key.hmac, "hex") : this.#decoy;
     const matches = timingSafeEqual(hmacOf(token, secret ?? this.#decoy), expected);
-    return key && matches ? { id: key.name, roles: [key.role], via: "api_key" } : undefined;
+    if (!key || !matches) return refused("unknown");
+    const valid = () => {
+      this.#refresh();
+      return this.#content.keys.get(id)?.hmac === key.hmac;
+    };
+    return { ok: true, principal: { id: key.name, roles: [key.role], via: "api_key" }, valid };
   }
 
   /** The keys, oldest first. */

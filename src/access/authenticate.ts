@@ -1,45 +1,62 @@
 import { userInfo } from "node:os";
-import type { Principal, Role } from "../core/call.ts";
+import type { Principal } from "../core/call.ts";
 import { isKeyToken, type KeyStore } from "./api-key.ts";
+import { type Authentication, type ClientCertificate, type Presented, refused } from "./credentials.ts";
+import type { Principals } from "./principals.ts";
 
-/** The two headers a key may come in, as Node gives them: one string each, absent when not sent. */
-export interface Credentials {
-  authorization: string | undefined;
-  xApiKey: string | undefined;
+/** Checks OAuth access tokens. */
+export interface TokenVerifier {
+  /** @param certificate what a token that is bound to one must be bound to */
+  verify(token: string, certificate: ClientCertificate | undefined): Promise<Authentication>;
 }
 
-/** `malformed`: a header is there but holds no key. `unknown`: a key of the right form that was never made, or revoked. */
-export type Authentication =
-  | { ok: true; principal: Principal }
-  | { ok: false; reason: "missing" | "malformed" | "unknown" };
+/** The ways in that are configured. */
+export interface WaysIn {
+  keys: Pick<KeyStore, "verify">;
+  tokens?: TokenVerifier | undefined;
+  /** Who a certificate is; absent where nobody signs in by certificate. */
+  certificates?: Pick<Principals, "ofCertificate"> | undefined;
+  /** Asked each time: a key that is created while the server runs ends anonymous access. */
+  anonymous: () => Principal | undefined;
+}
 
 /**
  * Who is calling over HTTP.
  *
- * 1. Neither header: the anonymous caller where there is one, otherwise `missing`.
- * 2. `Authorization: Bearer <key>` (the scheme in any case) or `X-API-Key: <key>`. With both, both must carry the same
- *    key. A header that is there but empty, of another scheme, or repeated (Node joins repetitions with a comma) is
- *    `malformed`.
- * 3. The key must be known.
+ * 1. A certificate that did not hold is refused, whatever else is shown.
+ * 2. A key or token, in `Authorization: Bearer …` or (keys only) `X-API-Key`, decides who it is; with both headers, both
+ *    must carry the same key. A header that is there but empty, of another scheme, or repeated (Node joins repetitions
+ *    with a comma) is `malformed`.
+ * 3. Otherwise the certificate does, then the anonymous caller where there is one.
  *
- * A caller who sends something that is not a valid key is refused even where anonymous callers are let in: to go on as
- * somebody else would hide a mistake.
+ * Whoever shows something that is not valid is refused even where they could get in without: to go on as somebody else
+ * would hide a mistake.
  */
-export function authenticateHttp(
-  { authorization, xApiKey }: Credentials,
-  { keys, anonymous }: { keys: Pick<KeyStore, "verify">; anonymous: Principal | undefined },
-): Authentication {
+export function authenticateHttp(shown: Presented, ways: WaysIn): Authentication | Promise<Authentication> {
+  const { authorization, xApiKey, certificate } = shown;
+  if (certificate === "refused") return refused("certificate");
   const presented: (string | undefined)[] = [];
   if (authorization !== undefined) presented.push(/^bearer +(\S+)$/i.exec(authorization)?.[1]);
   if (xApiKey !== undefined) presented.push(xApiKey);
-  if (presented.length === 0) return anonymous ? { ok: true, principal: anonymous } : { ok: false, reason: "missing" };
+  if (presented.length === 0) return withoutToken(certificate, ways);
 
   const [token] = presented;
-  if (token === undefined || !isKeyToken(token) || presented.some((other) => other !== token)) {
-    return { ok: false, reason: "malformed" };
+  if (token === undefined || presented.some((other) => other !== token)) return refused("malformed");
+  if (isKeyToken(token)) return ways.keys.verify(token);
+  if (ways.tokens === undefined || xApiKey !== undefined) return refused("malformed");
+  return ways.tokens.verify(token, certificate);
+}
+
+function withoutToken(certificate: ClientCertificate | undefined, ways: WaysIn): Authentication {
+  if (certificate !== undefined && ways.certificates !== undefined) {
+    const mapped = ways.certificates.ofCertificate(certificate);
+    if (mapped === undefined) return refused("unmapped");
+    const valid = () => Date.now() < certificate.validTo && certificate.current();
+    return valid() ? { ok: true, principal: { ...mapped, via: "certificate" }, valid } : refused("expired");
   }
-  const principal = keys.verify(token);
-  return principal ? { ok: true, principal } : { ok: false, reason: "unknown" };
+  const principal = ways.anonymous();
+  if (principal === undefined) return refused("missing");
+  return { ok: true, principal, valid: () => ways.anonymous() !== undefined };
 }
 
 /**
@@ -48,12 +65,12 @@ export function authenticateHttp(
  */
 export function stdioPrincipal(
   user: string | undefined,
-  role: Role,
+  roles: readonly string[],
   osUser: () => string = () => userInfo().username,
 ): Principal {
   const configured = user?.trim();
-  if (configured) return { id: configured, roles: [role], via: "configured_user" };
-  return { id: nameOf(osUser), roles: [role], via: "os_user" };
+  if (configured) return { id: configured, roles, via: "configured_user" };
+  return { id: nameOf(osUser), roles, via: "os_user" };
 }
 
 function nameOf(osUser: () => string): string {

@@ -17,7 +17,11 @@ export function reachOf(role: Role): readonly Effect[] {
   return REACH[role];
 }
 
+export function isBuiltIn(role: string): role is Role {
+  return Object.hasOwn(REACH, role);
+}
+
 /** Whether the built-in policies could let this principal use a tool of this effect. */
 export function mayReach(principal: Principal, effect: Effect): boolean {
-  return principal.roles.some((role) => REACH[role].includes(effect));
+  return principal.roles.some((role) => isBuiltIn(role) && REACH[role].includes(effect));
 }

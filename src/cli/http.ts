@@ -1,20 +1,22 @@
-import { isIPv4 } from "node:net";
 import { KeyStore } from "../access/api-key.ts";
-import { authenticateHttp } from "../access/authenticate.ts";
+import { createEntrance } from "../access/entrance.ts";
+import { plainPeer } from "../access/peer.ts";
 import { RefusalFold } from "../access/refusals.ts";
 import { createApp } from "../app.ts";
-import { ConfigError, type Settings, stateDir } from "../config.ts";
+import { ConfigError, isLoopback, type Settings, stateDir } from "../config.ts";
 import type { Principal } from "../core/call.ts";
 import { type HttpServer, serveHttp } from "../mcp/http.ts";
 import { endOrderly } from "./lifecycle.ts";
+import { knownRoles } from "./roles.ts";
 
 const MAX_SESSIONS_PER_PRINCIPAL = 100;
 
 /** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
 export async function runHttp(settings: Settings): Promise<void> {
-  const dir = stateDir(settings, process.env);
-  const keys = openKeys(dir);
-  let anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
+  await knownRoles(settings);
+  const keys = openKeys(stateDir(settings, process.env));
+  const anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
+  let open = anonymous !== undefined;
   const app = await createApp(settings, process.env, "http");
   await app.start();
   const refusals = new RefusalFold((folded) =>
@@ -25,18 +27,28 @@ export async function runHttp(settings: Settings): Promise<void> {
       detail: folded,
     }),
   );
+  const admit = createEntrance({
+    peerOf: plainPeer,
+    ways: {
+      keys,
+      anonymous: () => {
+        // A key that is created while the server runs ends anonymous access for good: revoking it does not reopen it.
+        if (open && !keys.isEmpty()) open = false;
+        return open ? anonymous : undefined;
+      },
+    },
+    challenge: () => 'Bearer realm="mcp-aws-server"',
+    onRefused: (reason, source) => {
+      app.log.warn({ reason, source }, "request refused: not authenticated");
+      refusals.add(reason, source);
+    },
+  });
   const http = await listen(
     {
       createServer: app.createServer,
-      authenticate: (headers) => {
-        // A key that is created while the server runs ends anonymous access for good: revoking it does not reopen it.
-        if (!keys.isEmpty()) anonymous = undefined;
-        return authenticateHttp(headers, { keys, anonymous });
-      },
-      onRefused: (reason, source) => {
-        app.log.warn({ reason, source }, "request refused: not authenticated");
-        refusals.add(reason, source);
-      },
+      admit,
+      stepUp: async () => undefined,
+      metadata: undefined,
       readiness: app.readiness,
       log: app.log,
     },
@@ -92,14 +104,11 @@ function anonymousPrincipal(settings: Settings): Principal {
       `Refusing to listen on ${settings.host} without authentication.\nCreate a key first: mcp-aws-server keys create --role viewer --name NAME`,
     );
   }
-  if (settings.role !== "viewer") {
+  const role = settings.role.join(",");
+  if (role !== "viewer") {
     throw new ConfigError(
-      `Over HTTP, the role ${settings.role} needs a key: mcp-aws-server keys create --role ${settings.role} --name NAME`,
+      `Over HTTP, the role ${role} needs a key: mcp-aws-server keys create --role ${role} --name NAME`,
     );
   }
   return { id: "anonymous", roles: ["viewer"], via: "anonymous" };
-}
-
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }

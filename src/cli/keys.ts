@@ -1,11 +1,12 @@
 import { KeyStore } from "../access/api-key.ts";
 import { ConfigError, type Settings, stateDir } from "../config.ts";
+import type { Role } from "../core/call.ts";
 import { print, table } from "./table.ts";
 
 /** `mcp-aws-server keys create`: the only moment the key can be seen. */
 export async function createKey(settings: Settings, name: string): Promise<void> {
   const store = open(settings);
-  const { token, key } = await knownProblems(() => store.createKey({ name, role: settings.role }));
+  const { token, key } = await knownProblems(() => store.createKey({ name, role: settings.role[0] as Role }));
   print(token);
   process.stderr.write(
     `Key ${key.id} for ${name}, role ${key.role}. It is shown only now; send it as "Authorization: Bearer <key>".\n`,

@@ -9,6 +9,8 @@ const SERVING: SettingName[] = [
   "role",
   "confirm",
   "policy_files",
+  "policy_time_zone",
+  "principals_file",
   ...CHOICE,
   "log_level",
   "max_body_bytes",
@@ -22,6 +24,7 @@ const SERVING: SettingName[] = [
   "breaker_failures",
   "breaker_reset_s",
   "breaker_trials",
+  "state_key_arn",
   "audit_log_group_create",
   "audit_anchor_days",
   "audit_verify_interval_s",
@@ -45,7 +48,39 @@ const TRAIL: SettingName[] = [
   "audit_anchor_bucket",
   "audit_anchor_kms_key",
 ];
-const HTTP: SettingName[] = ["host", "port", "allowed_hosts", "allowed_origins", "max_sessions", "session_idle_s"];
+/** Where the API keys are. */
+const KEYS: SettingName[] = ["state_dir", "region", "profile", "api_keys_file", "api_keys_arn"];
+const HTTP: SettingName[] = [
+  "host",
+  "port",
+  "public_url",
+  "allowed_hosts",
+  "allowed_origins",
+  "trusted_proxies",
+  "dangerously_allow_anonymous",
+  "api_keys_file",
+  "api_keys_arn",
+  "api_keys_refresh_s",
+  "oauth_issuer",
+  "oauth_audience",
+  "oauth_jwks_url",
+  "oauth_algorithms",
+  "oauth_user_claim",
+  "tls_cert_file",
+  "tls_key_file",
+  "tls_client_ca_file",
+  "tls_client_crl_file",
+  "tls_client_auth",
+  "client_certificate_header",
+  "max_connections",
+  "max_sessions",
+  "session_idle_s",
+  "max_calls_per_principal",
+  "calls_per_minute",
+];
+
+/** Alone, the flag means true. */
+const SWITCHES: ReadonlySet<SettingName> = new Set(["dangerously_allow_anonymous", "audit_log_group_create"]);
 
 const program = new Command("mcp-aws-server")
   .description(
@@ -97,19 +132,19 @@ command("doctor", "Check credentials, identity, region, reachability, audit stor
   });
 
 const keys = program.command("keys").description("API keys for HTTP");
-command("create", "Make a key and print it, once", ["state_dir", "role"], keys)
+command("create", "Make a key and print it, once", [...KEYS, "role", "principals_file"], keys)
   .requiredOption("--name <name>", "who will use it; appears in the audit trail")
   .action(async ({ name, ...flags }: Record<string, unknown>) => {
     const settings = await settingsOf(flags);
     const { createKey } = await import("./keys.ts");
     await createKey(settings, String(name));
   });
-command("list", "List the keys, without their secrets", ["state_dir"], keys).action(async (flags) => {
+command("list", "List the keys, without their secrets", KEYS, keys).action(async (flags) => {
   const settings = await settingsOf(flags);
   const { listKeys } = await import("./keys.ts");
   listKeys(settings);
 });
-command("revoke", "Revoke a key by its id", ["state_dir"], keys)
+command("revoke", "Revoke a key by its id", KEYS, keys)
   .argument("<id>")
   .action(async (id: string, flags: Record<string, unknown>) => {
     const settings = await settingsOf(flags);
@@ -247,7 +282,11 @@ function settingOptions(target: Command, settings: readonly SettingName[]): Comm
   for (const setting of settings) {
     const schema = Settings.shape[setting];
     const description = `${schema.description} (${envName(setting)})`;
-    target.addOption(new Option(`--${flagName(setting)} <value>`, description));
+    target.addOption(
+      SWITCHES.has(setting)
+        ? new Option(`--${flagName(setting)} [value]`, description).preset("true")
+        : new Option(`--${flagName(setting)} <value>`, description),
+    );
   }
   if (settings.length > 0) target.option("--config <file>", "YAML file with settings (MCP_AWS_CONFIG)");
   return target;

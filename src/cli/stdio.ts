@@ -3,9 +3,11 @@ import { createApp } from "../app.ts";
 import type { Settings } from "../config.ts";
 import { serveStdio } from "../mcp/stdio.ts";
 import { endOrderly } from "./lifecycle.ts";
+import { knownRoles } from "./roles.ts";
 
 /** `mcp-aws-server`: serves the client that started this process, until it goes away. */
 export async function runStdio(settings: Settings): Promise<void> {
+  await knownRoles(settings);
   const app = await createApp(settings, process.env, "stdio");
   await app.start();
   const { end } = endOrderly(app, () => handle.close());

@@ -1,13 +1,16 @@
 import type { ErrorKind } from "./errors.ts";
 
+/** The roles with built-in policies. A site may name more (`principals_file`), which can do what its own policies permit. */
 export const ROLES = ["viewer", "operator", "admin"] as const;
 export type Role = (typeof ROLES)[number];
+export const ROLE_NAME = /^[a-z][a-z0-9-]{0,31}$/;
 
 /** Who is calling. `via` says how we know. */
 export interface Principal {
   id: string;
-  roles: readonly Role[];
-  via: "os_user" | "configured_user" | "api_key" | "anonymous";
+  /** Built-in roles and the site's. */
+  roles: readonly string[];
+  via: "os_user" | "configured_user" | "api_key" | "oauth" | "certificate" | "anonymous";
 }
 
 /** What the client says of itself (`clientInfo`); recorded, never trusted. */

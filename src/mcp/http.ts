@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import { type HttpBindings, serve } from "@hono/node-server";
+import type { IncomingMessage } from "node:http";
+import type { HttpBindings } from "@hono/node-server";
 import {
   createMcpHandler,
   hostHeaderValidationResponse,
@@ -9,15 +9,16 @@ import {
   PROTOCOL_VERSION_META_KEY,
 } from "@modelcontextprotocol/server";
 import { Hono } from "hono";
+import type { Identified } from "../access/credentials.ts";
+import type { Admission } from "../access/entrance.ts";
 import type { Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
 import { parseMessage, readBody } from "./body.ts";
+import { type ListenOptions, listen } from "./listener.ts";
 import type { CreateServer } from "./server.ts";
 import { problem, type SessionOptions, Sessions } from "./sessions.ts";
 
-export interface HttpOptions {
-  host: string;
-  port: number;
+export interface HttpOptions extends ListenOptions {
   /** Host names a request may be addressed to; ports do not matter. */
   allowedHosts: readonly string[];
   /** Host names of web pages that may call; requests without an Origin are not from a page. */
@@ -26,14 +27,17 @@ export interface HttpOptions {
   sessions: SessionOptions;
 }
 
-/** The outcome of authentication, without anything a caller could learn from. */
-export type Authentication = { ok: true; principal: Principal } | { ok: false; reason: string };
-
 export interface HttpParts {
   createServer: CreateServer;
-  authenticate: (headers: { authorization: string | undefined; xApiKey: string | undefined }) => Authentication;
-  /** Told of every request that did not get in. */
-  onRefused: (reason: string, source: string) => void;
+  /** Decides who a request is from, before anything else of it is looked at. */
+  admit: (request: IncomingMessage) => Admission | Promise<Admission>;
+  /**
+   * For a call of a tool that the caller's token has no scope for: the challenge (`WWW-Authenticate`) that says which
+   * scope to ask for. The refusal has been recorded then. Undefined when a scope would not help, or is not what is missing.
+   */
+  stepUp: (who: Identified, tool: string) => Promise<string | undefined>;
+  /** RFC 9728 metadata and the path it is served under, where tokens are accepted. */
+  metadata: { path: string; document: object } | undefined;
   /** Whether the server can do its work; the reasons when it cannot. */
   readiness: () => { ready: boolean; reasons: readonly string[]; notes: readonly string[] };
   log: Log;
@@ -45,10 +49,8 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
-/** How long the last answers get to reach their clients when the server stops. */
-const LAST_WORDS_MS = 1_000;
+/** Nobody learns from it why. */
+const REFUSALS = { 401: "Unauthorized", 403: "Forbidden", 429: "Too many requests", 503: "Service unavailable" };
 const METHODS = ["GET", "POST", "DELETE"];
 
 /** For browsers that show or embed an answer, which none should. */
@@ -96,14 +98,8 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
 
   app.all("/mcp", async (c) => {
     const request = c.req.raw;
-    const who = parts.authenticate({
-      authorization: c.req.header("authorization"),
-      xApiKey: c.req.header("x-api-key"),
-    });
-    if (!who.ok) {
-      parts.onRefused(who.reason, c.env.incoming.socket.remoteAddress ?? "unknown");
-      return problem(401, -32001, "Unauthorized", { "www-authenticate": 'Bearer realm="mcp-aws-server"' });
-    }
+    const who = await parts.admit(c.env.incoming);
+    if (!who.ok) return problem(who.status, -32001, REFUSALS[who.status], who.headers);
     if (!METHODS.includes(request.method))
       return problem(405, -32000, "Method not allowed", { allow: METHODS.join(", ") });
     let message: unknown;
@@ -121,6 +117,9 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
       message = parsed.message;
     }
     const { principal } = who;
+    const called = toolCalledBy(message);
+    const challenge = called === undefined ? undefined : await parts.stepUp(who, called);
+    if (challenge !== undefined) return problem(403, -32001, REFUSALS[403], { "www-authenticate": challenge });
     if (!namesRevision(message) && (await isLegacyRequest(request, message))) {
       const whenAnswered = (done: () => void) => void c.env.outgoing.once("close", done);
       return sessions.handle({ request, principal, message, whenAnswered });
@@ -128,41 +127,19 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     const authInfo = { token: "", clientId: principal.id, scopes: [], extra: { principal } };
     return modern.fetch(request, { authInfo, parsedBody: message });
   });
+  const { metadata } = parts;
+  if (metadata) app.get(metadata.path, (c) => c.json(metadata.document));
   app.notFound(() => problem(404, -32601, "Not found; MCP is served on /mcp"));
   app.onError((error) => {
     parts.log.warn({ err: error.message }, "request failed");
     return problem(500, -32603, "Internal error");
   });
 
-  const { promise: listening, resolve, reject } = Promise.withResolvers<number>();
-  const server = serve(
-    {
-      fetch: app.fetch,
-      hostname: options.host,
-      port: options.port,
-      serverOptions: {
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        requestTimeout: REQUEST_TIMEOUT_MS,
-        connectionsCheckingInterval: 5_000,
-      },
-    },
-    (address) => resolve(address.port),
-  );
-  server.once("error", reject);
-  const port = await listening;
+  const listener = await listen(app.fetch, options);
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   return {
-    url: `http://${host}:${port}/mcp`,
-    async close() {
-      const closed = new Promise<void>((done) => server.close(() => done()));
-      const idle = setInterval(() => "closeIdleConnections" in server && server.closeIdleConnections(), 20);
-      // Sessions and connections end after the answers that are being written, not with them.
-      await Promise.race([closed, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
-      await Promise.all([sessions.close(), modern.close()]);
-      if ("closeAllConnections" in server) server.closeAllConnections();
-      await closed;
-      clearInterval(idle);
-    },
+    url: `http://${host}:${listener.port}/mcp`,
+    close: () => listener.close(() => Promise.all([sessions.close(), modern.close()])),
   };
 }
 
@@ -173,4 +150,10 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
 function namesRevision(message: unknown): boolean {
   const { method, params } = (message ?? {}) as { method?: unknown; params?: { _meta?: unknown } | null };
   return method !== "initialize" && Object.hasOwn(Object(params?._meta), PROTOCOL_VERSION_META_KEY);
+}
+
+/** The name of the tool, of a `tools/call`. */
+function toolCalledBy(message: unknown): string | undefined {
+  const { method, params } = (message ?? {}) as { method?: unknown; params?: { name?: unknown } | null };
+  return method === "tools/call" && typeof params?.name === "string" ? params.name : undefined;
 }

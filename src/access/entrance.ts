@@ -1,0 +1,48 @@
+import type { IncomingMessage } from "node:http";
+import { authenticateHttp, type WaysIn } from "./authenticate.ts";
+import type { Authentication, Identified, Refusal } from "./credentials.ts";
+import type { PeerOf } from "./peer.ts";
+
+/** Somebody who is in, or the answer to whoever is not; nothing in it tells why. */
+export type Admission =
+  | ({ ok: true } & Identified)
+  | { ok: false; status: 401 | 403 | 429 | 503; headers: Readonly<Record<string, string>> };
+
+export interface EntranceParts {
+  ways: WaysIn;
+  peerOf: PeerOf;
+  /** Value of `WWW-Authenticate` for a refusal: how to get in, where there is a way to say it. */
+  challenge: (reason: Refusal) => string;
+  /** Told of every request that did not get in. */
+  onRefused: (reason: Refusal, source: string) => void;
+}
+
+/** Lets requests in, or says no. */
+export function createEntrance({ ways, peerOf, challenge, onRefused }: EntranceParts) {
+  return function admit(request: IncomingMessage): Admission | Promise<Admission> {
+    const { source, certificate } = peerOf(request);
+    const { authorization } = request.headers;
+    const xApiKey = request.headers["x-api-key"] as string | undefined;
+    const answer = authenticateHttp({ authorization, xApiKey, certificate, source }, ways);
+    return answer instanceof Promise ? answer.then((who) => admission(who, source)) : admission(answer, source);
+  };
+
+  function admission(who: Authentication, source: string): Admission {
+    if (who.ok) return who;
+    onRefused(who.reason, source);
+    return refusal(who.reason, challenge(who.reason));
+  }
+}
+
+function refusal(reason: Refusal, challenge: string): Admission {
+  switch (reason) {
+    case "too_many":
+      return { ok: false, status: 429, headers: { "retry-after": "10" } };
+    case "unavailable":
+      return { ok: false, status: 503, headers: { "retry-after": "10" } };
+    case "unmapped":
+      return { ok: false, status: 403, headers: { "www-authenticate": challenge } };
+    default:
+      return { ok: false, status: 401, headers: { "www-authenticate": challenge } };
+  }
+}
