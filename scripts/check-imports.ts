@@ -24,7 +24,7 @@ const RULES: Record<string, Rule> = {
     rooms: [...EVERYONE, "call", "access"],
     packages: /^(@modelcontextprotocol\/server|@hono\/node-server|hono|zod)(\/|$)/,
   },
-  "config.ts": { rooms: EVERYONE, packages: /^(zod|yaml)$/ },
+  "config.ts": { rooms: EVERYONE, packages: /^zod$/ },
   "version.ts": { rooms: [], packages: NONE },
   "manifest.ts": { rooms: ["core"], packages: NONE },
   trail: { rooms: [...EVERYONE, "aws", "audit", "config.ts", "version.ts"], packages: NONE },

@@ -29,7 +29,7 @@ async function problem(work: Promise<unknown>): Promise<string> {
 describe("where a setting comes from", () => {
   test("nothing given: the defaults", async () => {
     const settings = await load();
-    assert.equal(settings.role, "viewer");
+    assert.deepEqual(settings.role, ["viewer"]);
     assert.equal(settings.confirm, "always");
     assert.equal(settings.host, "127.0.0.1");
     assert.deepEqual([settings.breaker_failures, settings.breaker_reset_s, settings.breaker_trials], [5, 60, 3]);
@@ -39,7 +39,7 @@ describe("where a setting comes from", () => {
     const path = file("role: admin\nport: 1111\nconfirm: never\n");
     const env = { MCP_AWS_ROLE: "operator", MCP_AWS_PORT: "2222" };
     const settings = await load({ port: "3333" }, env, path);
-    assert.deepEqual([settings.confirm, settings.role, settings.port], ["never", "operator", 3333]);
+    assert.deepEqual([settings.confirm, settings.role, settings.port], ["never", ["operator"], 3333]);
   });
 
   test("the standard variables stand in, ours win over them, the file's give way to neither", async () => {
@@ -50,7 +50,7 @@ describe("where a setting comes from", () => {
   });
 
   test("an empty variable is one that is not set", async () => {
-    assert.equal((await load({}, { MCP_AWS_ROLE: "" })).role, "viewer");
+    assert.deepEqual((await load({}, { MCP_AWS_ROLE: "" })).role, ["viewer"]);
   });
 
   test("lists are comma-separated in flags and variables, lists in the file", async () => {
@@ -71,30 +71,31 @@ describe("where a setting comes from", () => {
   }
 
   test("an empty file is no settings", async () => {
-    assert.equal((await load({}, {}, file(""))).role, "viewer");
+    assert.deepEqual((await load({}, {}, file(""))).role, ["viewer"]);
   });
 });
 
 describe("what cannot be used is refused, naming where it came from", () => {
   test("an unknown name, with the nearest known one", async () => {
     assert.match(await problem(load({}, { MCP_AWS_ROEL: "admin" })), /MCP_AWS_ROEL.*did you mean "role"/);
-    assert.match(await problem(load({}, {}, file("breaker_failure: 3\n"))), /did you mean "breaker_failures"/);
+    assert.match(await problem(load({}, {}, file("\nbreaker_failure: 3\n"))), /:2: .* did you mean "breaker_failures"/);
     assert.doesNotMatch(await problem(load({}, {}, file("something_else_entirely: 3\n"))), /did you mean/);
   });
 
   test("a value of the wrong kind", async () => {
-    assert.match(await problem(load({ role: "root" })), /^--role: /);
+    assert.match(await problem(load({ role: "ROOT!" })), /^--role: /);
     assert.match(await problem(load({}, { MCP_AWS_PORT: "99999" })), /^MCP_AWS_PORT: /);
     assert.match(await problem(load({}, { MCP_AWS_MAX_CALLS: "many" })), /^MCP_AWS_MAX_CALLS: /);
     assert.match(await problem(load({}, { AWS_REGION: "http://evil" })), /^AWS_REGION: /);
-    const path = file("confirm: sometimes\n");
-    assert.ok((await problem(load({}, {}, path))).startsWith(`${path}: `));
+    const path = file("role: admin\n\nconfirm: sometimes\n");
+    assert.ok((await problem(load({}, {}, path))).startsWith(`${path}:3: `));
   });
 
   test("a file that is not there, not YAML, or not a mapping", async () => {
-    assert.match(await problem(load({}, {}, join(directory, "none.yaml"))), /Cannot read the configuration file/);
-    const broken = file("role: [admin\n");
-    assert.ok((await problem(load({}, {}, broken))).startsWith(broken));
+    assert.match(await problem(load({}, {}, join(directory, "none.yaml"))), /^Cannot read /);
+    const broken = file("port: 1\nrole: [admin\n");
+    assert.match(await problem(load({}, {}, broken)), /^\S+\.yaml:[23]: /);
+    assert.match(await problem(load({}, {}, file("port: 1\nrole: viewer\nport: 2\n"))), /\.yaml:3: /);
     assert.match(await problem(load({}, {}, file("- role\n"))), /not a mapping/);
   });
 
@@ -102,6 +103,31 @@ describe("what cannot be used is refused, naming where it came from", () => {
     assert.match(await problem(load({}, {}, file("__proto__: {role: admin}\n"))), /no setting "__proto__"/);
     assert.match(await problem(load({}, {}, file("constructor: 1\n"))), /no setting "constructor"/);
   });
+});
+
+test("URLs are https, or this machine's, and carry nothing else", async () => {
+  for (const url of ["https://issuer.example", "http://127.0.0.1:8080/mcp", "http://localhost", "http://[::1]:1/x"])
+    assert.equal((await load({ oauth_issuer: url })).oauth_issuer, url);
+  for (const url of [
+    "http://issuer.example",
+    "issuer.example",
+    "file:///etc/passwd",
+    "https://user:password@issuer.example",
+    "https://issuer.example/?x=1",
+    "https://issuer.example/#x",
+    "http://localhost.evil.example",
+    "http://127.0.0.1.evil.example",
+  ])
+    assert.match(await problem(load({ oauth_issuer: url })), /^--oauth-issuer: not an https/, url);
+});
+
+test("only algorithms that sign with a private key, only time zones there are, only roles that could be", async () => {
+  assert.match(await problem(load({ oauth_algorithms: "RS256,HS256" })), /^--oauth-algorithms: /);
+  assert.match(await problem(load({ oauth_algorithms: "none" })), /^--oauth-algorithms: /);
+  assert.match(await problem(load({ policy_time_zone: "Mars/Olympus" })), /^--policy-time-zone: /);
+  assert.equal((await load({ policy_time_zone: "Europe/Berlin" })).policy_time_zone, "Europe/Berlin");
+  assert.deepEqual((await load({ role: "auditor, dev-writer" })).role, ["auditor", "dev-writer"]);
+  assert.match(await problem(load({ role: "," })), /^--role: /);
 });
 
 test("every setting has a description, a flag and a variable", () => {

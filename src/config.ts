@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { isIPv4 } from "node:net";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -6,6 +5,7 @@ import * as z from "zod";
 import { CONFIRM_MODES, ROLE_NAME } from "./core/call.ts";
 import { LOG_LEVELS } from "./core/log.ts";
 import { REGION_NAME } from "./core/region.ts";
+import { parseYamlFile } from "./core/yaml-file.ts";
 
 /** A configuration that cannot be used. The message names the setting and what to do; it is shown without a stack. */
 export class ConfigError extends Error {
@@ -130,9 +130,7 @@ export const Settings = z.strictObject({
     .string()
     .regex(/^[a-z0-9-]+$/, "not a header's name in lower case")
     .optional()
-    .describe(
-      "Header with the URL-encoded PEM of a certificate the proxy has verified, from trusted_proxies only; x-amzn-mtls-clientcert-leaf of an ALB in verify mode",
-    ),
+    .describe("Header in which trusted_proxies pass the certificate they verified (ALB: x-amzn-mtls-clientcert-leaf)"),
   state_key_arn: text
     .optional()
     .describe(
@@ -241,8 +239,7 @@ export async function loadSettings(
 ): Promise<Settings> {
   // A map: in an object, a setting called __proto__ would be something else.
   const given = new Map<string, { value: unknown; from: string }>();
-  if (file)
-    for (const [key, value] of Object.entries(await readConfigFile(file))) given.set(key, { value, from: file });
+  if (file) for (const { key, value, from } of await readConfigFile(file)) given.set(key, { value, from });
   for (const [name, value] of Object.entries(env)) {
     if (!name.startsWith("MCP_AWS_") || value === undefined || value === "") continue;
     const key = name.slice("MCP_AWS_".length).toLowerCase();
@@ -295,22 +292,14 @@ export function stateDir(settings: Settings, env: NodeJS.ProcessEnv): string {
   return settings.state_dir ?? join(base, "mcp-aws-server");
 }
 
-async function readConfigFile(file: string): Promise<Record<string, unknown>> {
-  const { parseDocument } = await import("yaml");
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw new ConfigError(`Cannot read the configuration file ${file}: ${(error as Error).message}`);
-  }
-  const document = parseDocument(text);
-  const [problem] = document.errors;
-  if (problem) throw new ConfigError(`${file}: ${problem.message}`);
-  const content: unknown = document.toJS();
-  if (content === null) return {};
-  if (typeof content !== "object" || Array.isArray(content))
+/** The settings of a file, each with the line it stands in. */
+async function readConfigFile(file: string): Promise<{ key: string; value: unknown; from: string }[]> {
+  const { content, lineOf } = await parseYamlFile(file).catch((error: unknown) => {
+    throw new ConfigError((error as Error).message);
+  });
+  if (typeof content !== "object" || content === null || Array.isArray(content))
     throw new ConfigError(`${file}: not a mapping of settings`);
-  return content as Record<string, unknown>;
+  return Object.entries(content).map(([key, value]) => ({ key, value, from: `${file}:${lineOf([key])}` }));
 }
 
 /** `WARNING`, `Info` and the like, as other programs spell them. */

@@ -54,14 +54,14 @@ describe("mistakes on the command line", () => {
   const cases: [string, string[], RegExp][] = [
     ["unknown command", ["htp"], /htp/],
     ["unknown option", ["http", "--prot", "1"], /did you mean --port/i],
-    ["bad value", ["--role", "root"], /--role: /],
+    ["bad value", ["--role", "root"], /role: there is no root; valid: viewer/],
     ["bad port", ["http", "--port", "x"], /--port: /],
     ["missing name", ["keys", "create"], /--name/],
     ["bad number", ["audit", "tail", "-n", "0"], /whole number/],
     ["bad time", ["audit", "query", "--since", "yesterday"], /neither an ISO time/],
     ["no trail", ["audit", "verify"], /no audit trail/],
     ["no rows yet", ["audit", "tail"], /no audit trail/],
-    ["config file that is not there", ["--config", "/nowhere.yaml"], /Cannot read the configuration file/],
+    ["config file that is not there", ["--config", "/nowhere.yaml"], /Cannot read \/nowhere\.yaml: /],
   ];
   for (const [name, args, message] of cases) {
     test(name, async () => {
