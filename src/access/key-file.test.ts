@@ -103,8 +103,8 @@ test("nothing in the wrong place is ever quoted", () => {
         : { version: 2, keys: [{ ...KEY, [name]: value }] };
       const text = JSON.stringify(content, null, 1);
       for (const each of [text, text.slice(0, cut % text.length)]) {
-        const message = problemOf(each);
-        // A token has the form of a name where somebody put it for one: then it is a valid name, and no error.
+        // Where somebody put a token for a name, it is a valid name, and no error.
+        const message = problemOf(each, new Set(["viewer"]));
         assert.ok(!message.includes("CANARY"), message);
         for (const line of message.split("\n")) assert.match(line, /^(keys\.json:\d+: |none$)/);
       }

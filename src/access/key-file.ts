@@ -66,7 +66,13 @@ const KeysFile = z.strictObject(
 export function parseKeys(name: string, text: string, roles?: ReadonlySet<string>): StoredKey[] {
   // One of the earlier version would be wrong in every line: the first thing to say is which version it is.
   parseJson(name, text, VersionOnly);
-  const schema = KeysFile.superRefine(({ keys }, context) => {
+  // Only then the rest: it names keys and roles, which have to be known to be such.
+  parseJson(name, text, KeysFile);
+  return parseJson(name, text, consistent(roles)).keys;
+}
+
+function consistent(roles: ReadonlySet<string> | undefined) {
+  return KeysFile.superRefine(({ keys }, context) => {
     const complain = (index: number, field: keyof StoredKey, message: string) =>
       context.addIssue({ code: "custom", path: ["keys", index, field], message });
     const ids = new Set<string>();
@@ -80,7 +86,6 @@ export function parseKeys(name: string, text: string, roles?: ReadonlySet<string
       if (unknown.length > 0) complain(index, "roles", `there is no role ${unknown.join(", ")}, which ${key.name} has`);
     }
   });
-  return parseJson(name, text, schema).keys;
 }
 
 const VersionOnly = z.looseObject({ version: KeysFile.shape.version }, ofFields("file of keys"));

@@ -9,6 +9,8 @@ const ARN = /^arn:[\w-]+:(secretsmanager|ssm):([\w-]+):\d{12}:(secret:|parameter
 /** What a parameter of the advanced tier can hold; one of the standard tier, which is enough for half of it, grows into it. */
 const PARAMETER_BYTES = 8_192;
 const SECRET_BYTES = 65_536;
+/** How often the SDK sends one command at most. */
+const MAX_ATTEMPTS = 3;
 
 /** A secret (Secrets Manager) or SecureString parameter (SSM). Errors name the ARN and never quote the text. */
 export interface StoredText {
@@ -112,12 +114,12 @@ function secret(control: ControlClients, arn: string, region: string): Keeper {
 }
 
 function parameter(control: ControlClients, arn: string, region: string): Keeper {
-  const get = async () => {
+  const get = async (name = arn) => {
     const { SSMClient, GetParameterCommand } = await loadSsm();
     const { Parameter } = await control.use(
       SSMClient,
       "ssm:GetParameter",
-      (client) => client.send(new GetParameterCommand({ Name: arn, WithDecryption: true })),
+      (client) => client.send(new GetParameterCommand({ Name: name, WithDecryption: true })),
       { region },
     );
     if (Parameter?.Type !== "SecureString") throw new Error("it is no SecureString");
@@ -162,9 +164,12 @@ function parameter(control: ControlClients, arn: string, region: string): Keeper
           ),
         { region },
       );
-      const now = await get();
+      // A request whose answer was lost has been sent again: the versions in between may be ours, too.
+      if (written - Number(before.id) > MAX_ATTEMPTS) return false;
+      for (let version = Number(before.id) + 1; version < written; version += 1)
+        if ((await get(`${Name}:${version}`)).Value !== text) return false;
       // Reading may lag behind; a version after ours is somebody else's.
-      return written === Number(before.id) + 1 && (now.Version ?? 0) <= written;
+      return ((await get()).Version ?? 0) <= written;
     },
   };
 }
