@@ -146,6 +146,16 @@ test("names are checked and unique among the keys there are", async (t) => {
   );
 });
 
+test("nothing is written that could not be read again", async (t) => {
+  const directory = scratch(t);
+  const { store } = await open(directory, { roles: new Set(["viewer"]) });
+  await store.createKey(viewer("a"));
+  const before = readFileSync(pathIn(directory), "utf8");
+  for (const wrong of [{ roles: ["root"] }, { roles: [] }, { roles: ["a b"] }, { expiresAt: "tomorrow" }])
+    await assert.rejects(store.createKey({ ...viewer("b"), ...wrong }), /: keys\.1\./);
+  assert.equal(readFileSync(pathIn(directory), "utf8"), before);
+});
+
 test("a revoked key is refused at once; revoking nothing changes nothing; all can be revoked", async (t) => {
   const directory = scratch(t);
   const { store } = await open(directory);

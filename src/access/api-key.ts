@@ -193,7 +193,9 @@ export class KeyStore {
     const changed = await this.#source.change((before) => {
       const current = before === undefined ? [] : parseKeys(name, before, this.#roles);
       const { keys, result } = work(current);
-      const text = keys === current ? before : formatKeys(keys, lines);
+      if (keys === current) return { text: before, result: { text: before, result } };
+      const text = formatKeys(keys, lines);
+      parseKeys(name, text, this.#roles); // never one that could not be read again
       return { text, result: { text, result } };
     });
     this.#take(changed.text);

@@ -1,5 +1,6 @@
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 const RELATIVE = /^(\d{1,6})([smhdw])$/;
+const ISO_LENGTH = "2026-01-01T00:00:00.000Z".length;
 const ISO = /^(\d{4}-\d{2}-\d{2})(?:(T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)(Z|[+-]\d{2}:\d{2})?)?$/;
 
 /**
@@ -23,7 +24,8 @@ export function parseTime(text: string, now: number = Date.now()): string | unde
 export function parseFuture(text: string, now: number = Date.now()): string | undefined {
   const [, count, unit = ""] = RELATIVE.exec(text) ?? [];
   const time = count === undefined ? parseTime(text, now) : written(now + Number(count) * (UNITS[unit] ?? 0));
-  return time !== undefined && Date.parse(time) > now ? time : undefined;
+  // A year of more than four digits is no ISO 8601 to others.
+  return time?.length === ISO_LENGTH && Date.parse(time) > now ? time : undefined;
 }
 
 function written(time: number): string | undefined {
