@@ -1,235 +1,222 @@
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
-import * as z from "zod";
-import { ROLES, type Role } from "../core/call.ts";
+import { randomBytes, timingSafeEqual } from "node:crypto";
 import { type Authentication, refused } from "./credentials.ts";
-import { isErrno, replaceFile, withLock } from "./state-file.ts";
+import { formatKeys, KeyName, parseKeys, type StoredKey } from "./key-file.ts";
+import type { KeySource } from "./key-source.ts";
+import { hashOf, keyIdOf, newToken } from "./key-token.ts";
 
 /** What may be told about a key. The key itself is shown once, when it is made, and kept nowhere. */
-export interface ApiKeyInfo {
-  id: string;
-  name: string;
-  role: Role;
-  /** ISO 8601 with zone. */
-  created_at: string;
-}
+export type ApiKeyInfo = Omit<StoredKey, "sha256"> & { expired: boolean };
 
 export interface KeyStoreOptions {
-  /** Told once of each reason why a changed file cannot be used; the keys known before stay in force meanwhile. */
-  onProblem?: (error: Error) => void;
+  /** That there are; a key with another is an error. Default: any. */
+  roles?: ReadonlySet<string> | undefined;
   /** Monotonic clock in milliseconds. Default `performance.now`. */
   now?: () => number;
 }
 
-const KEYS_FILE = "api-keys.json";
-const SECRET_FILE = "api-key.key";
-const SECRET_BYTES = 32;
-/** How long a change made by another process may stay unseen, in milliseconds. */
+interface LoadedKey extends StoredKey {
+  /** `sha256` as bytes. */
+  hash: Buffer;
+}
+
+/** How long a change of a file may stay unseen, in milliseconds. */
 const STALE_MS = 1000;
-
-const TOKEN = /^mcpaws_([0-9a-f]{8})_[A-Za-z0-9_-]{43}$/;
-
-const Name = z.string().regex(/^[A-Za-z0-9._@-]{1,64}$/, 'must be 1 to 64 letters, digits, ".", "_", "@" or "-"');
-const StoredKey = z.strictObject({
-  id: z.string().regex(/^[0-9a-f]{8}$/),
-  name: Name,
-  role: z.enum(ROLES),
-  /** HMAC-SHA256 of the whole token under the secret. */
-  hmac: z.string().regex(/^[0-9a-f]{64}$/),
-  created_at: z.iso.datetime({ offset: true }),
-});
-type StoredKey = z.output<typeof StoredKey>;
-
-const KeysFile = z.strictObject({
-  version: z.literal(1),
-  keys: z
-    .array(StoredKey)
-    .refine((keys) => new Set(keys.map((key) => key.id)).size === keys.length, "two keys have the same id")
-    .refine((keys) => new Set(keys.map((key) => key.name)).size === keys.length, "two keys have the same name"),
-});
-
-interface Content {
-  keys: ReadonlyMap<string, StoredKey>;
-  /** Present whenever there is a key. */
-  secret: Buffer | undefined;
-}
-
-/** Whether a text has the form of one of our keys; says nothing about its being valid. */
-export function isKeyToken(text: string): boolean {
-  return TOKEN.test(text);
-}
+/** Reasons are remembered so that each is told once. */
+const MAX_REASONS = 50;
 
 /**
- * The API keys of one server, in `api-keys.json` in the state directory; `api-key.key` beside it holds the secret their
- * HMACs are made with. Several processes may use the same directory: changes are made under a lock, and a running
- * server sees them within a second.
+ * The API keys of a server. A running server sees changes of a file within a second, of anything else when it reads it
+ * again (`watch`).
  */
 export class KeyStore {
-  readonly #keysPath: string;
-  readonly #secretPath: string;
-  readonly #onProblem: (error: Error) => void;
+  readonly #source: KeySource;
+  readonly #roles: ReadonlySet<string> | undefined;
+  #onProblem: ((error: Error) => void) | undefined;
   readonly #now: () => number;
-  #content: Content;
-  #fingerprint: string;
+  #keys: ReadonlyMap<string, LoadedKey> = new Map();
   #lookedAt: number;
-  #problem: string | undefined;
-  /** Stands in for the secret and for the HMAC of a key that does not exist, so that a miss costs what a hit does. */
-  readonly #decoy = randomBytes(SECRET_BYTES);
+  #broken = false;
+  readonly #told = new Set<string>();
+  #refreshing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** Stands in for the hash of a key that does not exist, so that a miss costs what a hit does. */
+  readonly #decoy = randomBytes(32);
 
-  /** Throws an Error naming the file when it is malformed, or when there are keys but no secret. */
-  constructor(directory: string, options: KeyStoreOptions = {}) {
-    this.#keysPath = join(directory, KEYS_FILE);
-    this.#secretPath = join(directory, SECRET_FILE);
-    this.#onProblem = options.onProblem ?? (() => {});
+  private constructor(source: KeySource, options: KeyStoreOptions) {
+    this.#source = source;
+    this.#roles = options.roles;
     this.#now = options.now ?? (() => performance.now());
     this.#lookedAt = this.#now();
-    this.#fingerprint = fingerprint(this.#keysPath);
-    this.#content = this.#read();
+  }
+
+  /** Rejects with an Error that names the source, and the line where there is one, when it cannot be read or used. */
+  static async open(source: KeySource, options: KeyStoreOptions = {}): Promise<KeyStore> {
+    const store = new KeyStore(source, options);
+    store.#take(await source.read());
+    return store;
   }
 
   /**
-   * Makes a key and returns its token, `mcpaws_<id>_<43 characters>`: the only time it can be seen. Throws an Error
-   * when the name is not of the form `[A-Za-z0-9._@-]{1,64}` or is taken.
+   * The caller a token belongs to. Takes the same time whether or not the id exists. That a key has expired is found out
+   * only by whoever has it.
    */
-  async createKey({ name, role }: { name: string; role: Role }): Promise<{ token: string; key: ApiKeyInfo }> {
-    const valid = Name.safeParse(name);
-    if (!valid.success) throw new Error(`key name ${valid.error.issues.map((issue) => issue.message).join("; ")}`);
-    return this.#change((keys, secret) => {
-      if (keys.some((key) => key.name === name)) throw new Error(`there is already a key named ${name}`);
-      const id = newId(keys);
-      const token = `mcpaws_${id}_${randomBytes(32).toString("base64url")}`;
-      const hmac = hmacOf(token, secret).toString("hex");
-      const key: StoredKey = { id, name, role, hmac, created_at: new Date().toISOString() };
-      return { keys: [...keys, key], result: { token, key: describe(key) } };
-    });
-  }
-
-  /** Deletes a key; returns whether there was one. */
-  async revoke(id: string): Promise<boolean> {
-    return this.#change((keys) => {
-      const found = keys.some((key) => key.id === id);
-      return { keys: found ? keys.filter((key) => key.id !== id) : keys, result: found };
-    });
-  }
-
-  /** The caller a token belongs to. Takes the same time whether or not the id exists. */
   verify(token: string): Authentication {
-    this.#refresh();
-    const id = TOKEN.exec(token)?.[1];
+    this.#look();
+    const id = keyIdOf(token);
     if (id === undefined) return refused("malformed");
-    const { keys, secret } = this.#content;
-    const key = keys.get(id);
-    const expected = key ? Buffer.from(key.hmac, "hex") : this.#decoy;
-    const matches = timingSafeEqual(hmacOf(token, secret ?? this.#decoy), expected);
-    if (!key || !matches) return refused("unknown");
+    const key = this.#keys.get(id);
+    const matches = timingSafeEqual(hashOf(token), key?.hash ?? this.#decoy);
+    if (key === undefined || !matches) return refused("unknown");
+    if (isExpired(key)) return refused("expired");
     const valid = () => {
-      this.#refresh();
-      return this.#content.keys.get(id)?.hmac === key.hmac;
+      this.#look();
+      const now = this.#keys.get(id);
+      return now !== undefined && isSame(now, key) && !isExpired(now);
     };
-    return { ok: true, principal: { id: key.name, roles: [key.role], via: "api_key" }, valid };
+    return { ok: true, principal: { id: key.name, roles: key.roles, via: "api_key" }, valid };
+  }
+
+  /** Whether keys are a way in: there is one, be it expired, or somebody configured where they are. */
+  isConfigured(): boolean {
+    this.#look();
+    return this.#source.explicit || this.#keys.size > 0;
   }
 
   /** The keys, oldest first. */
   list(): ApiKeyInfo[] {
-    this.#refresh();
-    return Array.from(this.#content.keys.values(), describe);
+    this.#look();
+    return Array.from(this.#keys.values(), describe);
   }
 
-  isEmpty(): boolean {
-    this.#refresh();
-    return this.#content.keys.size === 0;
+  /**
+   * Makes a key and returns its token: the only time it can be seen. Rejects with an Error when the name is not of the
+   * form `[A-Za-z0-9._@-]{1,64}` or is taken, or the source cannot be changed.
+   * @param made.expiresAt ISO 8601; undefined: never
+   */
+  async createKey(made: {
+    name: string;
+    roles: readonly string[];
+    expiresAt?: string | undefined;
+  }): Promise<{ token: string; key: ApiKeyInfo }> {
+    const { name, roles, expiresAt } = made;
+    const valid = KeyName.safeParse(name);
+    if (!valid.success) throw new Error(`key name ${valid.error.issues.map((issue) => issue.message).join("; ")}`);
+    return this.#change((keys) => {
+      if (keys.some((key) => key.name === name)) throw new Error(`there is already a key named ${name}`);
+      const { id, token } = newToken(new Set(keys.map((key) => key.id)));
+      const key: StoredKey = {
+        ...{ id, name, roles: [...new Set(roles)] },
+        sha256: hashOf(token).toString("hex"),
+        created_at: new Date().toISOString(),
+        ...(expiresAt !== undefined && { expires_at: expiresAt }),
+      };
+      return { keys: [...keys, key], result: { token, key: describe(key) } };
+    });
   }
 
-  /** Looks at the file at most once a second, and reads it only when it has changed. */
-  #refresh(): void {
+  /** Deletes the keys with these ids, or all; returns the ids there were. */
+  async revoke(ids: readonly string[] | "all"): Promise<string[]> {
+    return this.#change((keys) => {
+      const gone = keys.filter((key) => ids === "all" || ids.includes(key.id));
+      const rest = keys.filter((key) => !gone.includes(key));
+      return { keys: gone.length > 0 ? rest : keys, result: gone.map((key) => key.id) };
+    });
+  }
+
+  /**
+   * Reads the source again every so often, where nothing else tells of a change; does not keep the process alive.
+   * @param onProblem told once of each reason why that failed; the keys known before stay in force meanwhile
+   */
+  watch(everyMs: number, onProblem: (error: Error) => void): void {
+    this.#onProblem = onProblem;
+    if (this.#source.changed === undefined) this.#timer ??= setInterval(() => void this.refresh(), everyMs).unref();
+  }
+
+  /** Reads the source again. Never rejects: a failure is a `problem`. One at a time: who comes meanwhile waits for it. */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#readAgain().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  /** What an operator should know, without names and numbers of anything: anybody may read it. */
+  problem(): string | undefined {
+    return this.#broken ? "the API keys could not be read again; those known before stay in force" : undefined;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Looks at a file at most once a second, and reads it only when it has changed. */
+  #look(): void {
+    const { changed, readNow } = this.#source;
+    if (changed === undefined || readNow === undefined) return;
     const now = this.#now();
     if (now - this.#lookedAt < STALE_MS) return;
     this.#lookedAt = now;
     try {
-      const current = fingerprint(this.#keysPath);
-      if (current !== this.#fingerprint) this.#content = this.#read();
-      this.#fingerprint = current; // only now: a file that cannot be read is tried again
-      this.#problem = undefined;
+      // What was broken is tried again even if it looks the same.
+      if (this.#broken || changed()) this.#take(readNow());
     } catch (error) {
-      const { message } = error instanceof Error ? error : new Error(String(error));
-      if (message !== this.#problem) this.#onProblem(new Error(message, { cause: error }));
-      this.#problem = message;
+      this.#complain(error);
     }
   }
 
-  #read(): Content {
-    const text = readIfPresent(this.#keysPath)?.toString("utf8");
-    const keys = text === undefined ? [] : parseKeys(this.#keysPath, text);
-    const secret = readIfPresent(this.#secretPath);
-    if (secret !== undefined && secret.length !== SECRET_BYTES) {
-      throw new Error(`${this.#secretPath} holds ${secret.length} bytes instead of ${SECRET_BYTES}`);
+  async #readAgain(): Promise<void> {
+    try {
+      this.#take(await this.#source.read());
+    } catch (error) {
+      this.#complain(error);
     }
-    if (secret === undefined && keys.length > 0) {
-      throw new Error(
-        `${this.#secretPath} is missing, so no key in ${this.#keysPath} can be checked; ` +
-          `restore it, or delete ${KEYS_FILE} and make new keys`,
-      );
-    }
-    return { keys: new Map(keys.map((key) => [key.id, key])), secret };
   }
 
-  /** Reads, changes and replaces the file while no other process does. */
-  #change<T>(work: (keys: StoredKey[], secret: Buffer) => { keys: StoredKey[]; result: T }): Promise<T> {
-    return withLock(`${this.#keysPath}.lock`, () => {
-      const before = this.#read();
-      const secret = before.secret ?? randomBytes(SECRET_BYTES);
-      const current = [...before.keys.values()];
-      const { keys, result } = work(current, secret);
-      if (keys === current) return result;
-      // The secret first: whoever sees the new key must find what it is checked with.
-      if (before.secret === undefined) replaceFile(this.#secretPath, secret);
-      replaceFile(this.#keysPath, `${JSON.stringify({ version: 1, keys }, null, 2)}\n`);
-      this.#content = { keys: new Map(keys.map((key) => [key.id, key])), secret };
-      this.#fingerprint = fingerprint(this.#keysPath);
-      return result;
+  #take(text: string | undefined): void {
+    const keys = text === undefined ? [] : parseKeys(this.#source.name, text, this.#roles);
+    this.#keys = new Map(keys.map((key) => [key.id, load(key)]));
+    this.#broken = false;
+    this.#told.clear();
+  }
+
+  #complain(thrown: unknown): void {
+    this.#broken = true;
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    if (!this.#onProblem || this.#told.has(error.message) || this.#told.size >= MAX_REASONS) return;
+    this.#told.add(error.message);
+    this.#onProblem(error);
+  }
+
+  async #change<T>(work: (keys: StoredKey[]) => { keys: StoredKey[]; result: T }): Promise<T> {
+    const { name, lines } = this.#source;
+    const changed = await this.#source.change((before) => {
+      const current = before === undefined ? [] : parseKeys(name, before, this.#roles);
+      const { keys, result } = work(current);
+      if (keys === current) return { text: before, result: { text: before, result } };
+      const text = formatKeys(keys, lines);
+      parseKeys(name, text, this.#roles); // never one that could not be read again
+      return { text, result: { text, result } };
     });
+    this.#take(changed.text);
+    return changed.result;
   }
 }
 
-function parseKeys(path: string, text: string): StoredKey[] {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw new Error(`${path} is not JSON`); // the parser's own message would quote the file
-  }
-  const parsed = KeysFile.safeParse(json);
-  if (!parsed.success) throw new Error(`${path} is malformed:\n${z.prettifyError(parsed.error)}`);
-  return parsed.data.keys;
+function load(key: StoredKey): LoadedKey {
+  return { ...key, hash: Buffer.from(key.sha256, "hex") };
 }
 
-/** Changes whenever the file does. */
-function fingerprint(path: string): string {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat ? `${stat.ino}/${stat.size}/${stat.mtimeNs}` : "absent";
+function isExpired({ expires_at }: StoredKey): boolean {
+  return expires_at !== undefined && Date.now() >= Date.parse(expires_at);
 }
 
-function readIfPresent(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    if (isErrno(error, "ENOENT")) return undefined;
-    throw error;
-  }
+/** Whether a key is still what somebody came in with. */
+function isSame(a: StoredKey, b: StoredKey): boolean {
+  return a.sha256 === b.sha256 && a.name === b.name && a.roles.join() === b.roles.join();
 }
 
-function newId(keys: readonly StoredKey[]): string {
-  for (;;) {
-    const id = randomBytes(4).toString("hex");
-    if (!keys.some((key) => key.id === id)) return id;
-  }
-}
-
-function hmacOf(token: string, secret: Buffer): Buffer {
-  return createHmac("sha256", secret).update(token).digest();
-}
-
-function describe({ id, name, role, created_at }: StoredKey): ApiKeyInfo {
-  return { id, name, role, created_at };
+function describe(key: StoredKey): ApiKeyInfo {
+  const { id, name, roles, created_at, expires_at } = key;
+  return { id, name, roles, created_at, ...(expires_at !== undefined && { expires_at }), expired: isExpired(key) };
 }

@@ -1,7 +1,8 @@
 import { userInfo } from "node:os";
 import type { Principal } from "../core/call.ts";
-import { isKeyToken, type KeyStore } from "./api-key.ts";
+import type { KeyStore } from "./api-key.ts";
 import { type Authentication, type ClientCertificate, type Presented, refused } from "./credentials.ts";
+import { isKeyToken } from "./key-token.ts";
 import type { Principals } from "./principals.ts";
 
 /** Checks OAuth access tokens. */

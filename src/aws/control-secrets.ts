@@ -6,43 +6,170 @@ const loadSsm = once(() => import("@aws-sdk/client-ssm"));
 
 const ARN = /^arn:[\w-]+:(secretsmanager|ssm):([\w-]+):\d{12}:(secret:|parameter\/)\S+$/;
 
+/** What a parameter of the advanced tier can hold; one of the standard tier, which is enough for half of it, grows into it. */
+const PARAMETER_BYTES = 8_192;
+const SECRET_BYTES = 65_536;
+/** How often the SDK sends one command at most. */
+const MAX_ATTEMPTS = 3;
+
+/** A secret (Secrets Manager) or SecureString parameter (SSM). Errors name the ARN and never quote the text. */
+export interface StoredText {
+  read(): Promise<string>;
+  /**
+   * Replaces the text that `read` gave last. AWS has no way to make this depend on that text's being there still, so it
+   * is found out afterwards.
+   * @throws Error that says so when somebody else wrote meanwhile: one of the two changes is lost
+   */
+  write(text: string): Promise<void>;
+}
+
+/** One version of a text; ids are the service's own. */
+interface Version {
+  text: string;
+  id: string;
+}
+
+/** How one of the two services does it. */
+interface Keeper {
+  read(): Promise<Version>;
+  /** Whether nobody else wrote between the reading of `before` and the end. */
+  write(text: string, before: Version): Promise<boolean>;
+  maxBytes: number;
+}
+
 /**
- * The text of a secret (Secrets Manager) or of a SecureString parameter (SSM), from the region its ARN names.
+ * The text behind an ARN, in the region that it names.
+ * @throws Error when it is not the ARN of a secret or parameter
+ */
+export function storedText(control: ControlClients, arn: string): StoredText {
+  const [, service, region] = ARN.exec(arn) ?? [];
+  if (service === undefined || region === undefined)
+    throw new Error(`not the ARN of a secret (Secrets Manager) or of a parameter (SSM): ${arn}`);
+  const keeper = service === "ssm" ? parameter(control, arn, region) : secret(control, arn, region);
+  let last: Version | undefined;
+  return {
+    read: () =>
+      failingAs(`${arn} cannot be read: `, async () => {
+        last = await keeper.read();
+        return last.text;
+      }),
+    write: (text) =>
+      failingAs(`${arn} cannot be written: `, async () => {
+        const size = Buffer.byteLength(text);
+        if (size > keeper.maxBytes) throw new Error(`it holds ${keeper.maxBytes} bytes, and this is ${size}`);
+        const undisturbed = await keeper.write(text, last ?? (await keeper.read()));
+        last = undefined;
+        if (!undisturbed)
+          throw new Error("somebody else wrote at the same time, so one change is lost; look what is there and repeat");
+      }),
+  };
+}
+
+/**
+ * The text of a secret or of a SecureString parameter, once.
  * @throws Error that names the ARN and never quotes the secret
  */
 export async function fetchSecret(control: ControlClients, arn: string): Promise<string> {
-  const [, service, region] = ARN.exec(arn) ?? [];
-  if (service === undefined)
-    throw new Error(`not the ARN of a secret (Secrets Manager) or of a parameter (SSM): ${arn}`);
+  return storedText(control, arn).read();
+}
+
+async function failingAs<T>(what: string, work: () => Promise<T>): Promise<T> {
   try {
-    return await (service === "ssm" ? parameter(control, arn, region) : secret(control, arn, region));
+    return await work();
   } catch (error) {
-    throw new Error(`${arn} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
+    throw new Error(`${what}${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
 }
 
-async function secret(control: ControlClients, arn: string, region: string | undefined): Promise<string> {
-  const { SecretsManagerClient, GetSecretValueCommand } = await loadSecretsManager();
-  const { SecretString } = await control.use(
-    SecretsManagerClient,
-    "secretsmanager:GetSecretValue",
-    (client) => client.send(new GetSecretValueCommand({ SecretId: arn })),
-    { region },
-  );
-  if (SecretString === undefined) throw new Error("it holds bytes and not a text");
-  return SecretString;
+function secret(control: ControlClients, arn: string, region: string): Keeper {
+  const get = async (VersionStage: "AWSCURRENT" | "AWSPREVIOUS") => {
+    const { SecretsManagerClient, GetSecretValueCommand } = await loadSecretsManager();
+    return control.use(
+      SecretsManagerClient,
+      "secretsmanager:GetSecretValue",
+      (client) => client.send(new GetSecretValueCommand({ SecretId: arn, VersionStage })),
+      { region },
+    );
+  };
+  return {
+    maxBytes: SECRET_BYTES,
+    async read() {
+      const { SecretString, VersionId = "" } = await get("AWSCURRENT");
+      if (SecretString === undefined) throw new Error("it holds bytes and not a text");
+      return { text: SecretString, id: VersionId };
+    },
+    async write(text, before) {
+      const { SecretsManagerClient, PutSecretValueCommand } = await loadSecretsManager();
+      await control.use(
+        SecretsManagerClient,
+        "secretsmanager:PutSecretValue",
+        (client) => client.send(new PutSecretValueCommand({ SecretId: arn, SecretString: text })),
+        { region },
+      );
+      // Somebody's who wrote before is here now, and ours is if somebody wrote after.
+      const { VersionId } = await get("AWSPREVIOUS");
+      return VersionId === before.id;
+    },
+  };
 }
 
-async function parameter(control: ControlClients, arn: string, region: string | undefined): Promise<string> {
-  const { SSMClient, GetParameterCommand } = await loadSsm();
-  const { Parameter } = await control.use(
-    SSMClient,
-    "ssm:GetParameter",
-    (client) => client.send(new GetParameterCommand({ Name: arn, WithDecryption: true })),
-    { region },
-  );
-  if (Parameter?.Type !== "SecureString") throw new Error("it is no SecureString");
-  return Parameter.Value ?? "";
+function parameter(control: ControlClients, arn: string, region: string): Keeper {
+  const get = async (name = arn) => {
+    const { SSMClient, GetParameterCommand } = await loadSsm();
+    const { Parameter } = await control.use(
+      SSMClient,
+      "ssm:GetParameter",
+      (client) => client.send(new GetParameterCommand({ Name: name, WithDecryption: true })),
+      { region },
+    );
+    if (Parameter?.Type !== "SecureString") throw new Error("it is no SecureString");
+    return Parameter;
+  };
+  return {
+    maxBytes: PARAMETER_BYTES,
+    async read() {
+      const { Value = "", Version } = await get();
+      return { text: Value, id: String(Version) };
+    },
+    async write(text, before) {
+      const { SSMClient, DescribeParametersCommand, PutParameterCommand } = await loadSsm();
+      // It is written by its name, which the ARN shows only in part.
+      const { Name = "" } = await get();
+      const ParameterFilters = [{ Key: "Name", Option: "Equals", Values: [Name] }];
+      const { Parameters = [] } = await control.use(
+        SSMClient,
+        "ssm:DescribeParameters",
+        (client) => client.send(new DescribeParametersCommand({ ParameterFilters })),
+        { region },
+      );
+      const described = Parameters.find((each) => each.Name === Name);
+      if (described === undefined) throw new Error("DescribeParameters does not show the key it is encrypted with");
+      const { KeyId, Description, AllowedPattern } = described;
+      const { Version: written = 0 } = await control.use(
+        SSMClient,
+        "ssm:PutParameter",
+        (client) =>
+          client.send(
+            new PutParameterCommand({
+              Name,
+              Value: text,
+              Type: "SecureString",
+              Overwrite: true,
+              // Without it, AWS would encrypt with the account's default key from now on.
+              ...(KeyId !== undefined && { KeyId }),
+              ...(Description !== undefined && { Description }),
+              ...(AllowedPattern !== undefined && { AllowedPattern }),
+              Tier: "Intelligent-Tiering",
+            }),
+          ),
+        { region },
+      );
+      // A request whose answer was lost has been sent again: the versions in between may be ours, too.
+      if (written - Number(before.id) > MAX_ATTEMPTS) return false;
+      for (let version = Number(before.id) + 1; version < written; version += 1)
+        if ((await get(`${Name}:${version}`)).Value !== text) return false;
+      // Reading may lag behind; a version after ours is somebody else's.
+      return ((await get()).Version ?? 0) <= written;
+    },
+  };
 }

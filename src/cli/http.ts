@@ -1,11 +1,11 @@
-import { KeyStore } from "../access/api-key.ts";
 import { createEntrance } from "../access/entrance.ts";
 import { plainPeer } from "../access/peer.ts";
 import { RefusalFold } from "../access/refusals.ts";
 import { createApp } from "../app.ts";
-import { ConfigError, isLoopback, type Settings, stateDir } from "../config.ts";
+import { ConfigError, isLoopback, type Settings } from "../config.ts";
 import type { Principal } from "../core/call.ts";
 import { type HttpServer, serveHttp } from "../mcp/http.ts";
+import { openKeys } from "./key-source.ts";
 import { endOrderly } from "./lifecycle.ts";
 import { knownRoles } from "./roles.ts";
 
@@ -13,11 +13,14 @@ const MAX_SESSIONS_PER_PRINCIPAL = 100;
 
 /** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
 export async function runHttp(settings: Settings): Promise<void> {
-  await knownRoles(settings);
-  const keys = openKeys(stateDir(settings, process.env));
-  const anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
+  const { roles } = await knownRoles(settings);
+  const { keys, close: closeKeys } = await openKeys(settings, { roles });
+  const anonymous = keys.isConfigured() ? undefined : anonymousPrincipal(settings);
   let open = anonymous !== undefined;
   const app = await createApp(settings, process.env, "http");
+  keys.watch(settings.api_keys_refresh_s * 1000, (problem) =>
+    app.log.error({ err: problem.message }, "API keys cannot be read again; those known before stay in force"),
+  );
   await app.start();
   const refusals = new RefusalFold((folded) =>
     app.recordServerEvent({
@@ -33,7 +36,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       keys,
       anonymous: () => {
         // A key that is created while the server runs ends anonymous access for good: revoking it does not reopen it.
-        if (open && !keys.isEmpty()) open = false;
+        if (open && keys.isConfigured()) open = false;
         return open ? anonymous : undefined;
       },
     },
@@ -49,7 +52,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       admit,
       stepUp: async () => undefined,
       metadata: undefined,
-      readiness: app.readiness,
+      readiness: () => withNote(app.readiness(), keys.problem()),
       log: app.log,
     },
     {
@@ -68,22 +71,17 @@ export async function runHttp(settings: Settings): Promise<void> {
     await app.close(); // the trail has a start; it gets a stop, too
     throw error;
   });
-  process.stderr.write(`Serving MCP on ${http.url}${keys.isEmpty() ? " (read-only: no API key exists)" : ""}\n`);
+  process.stderr.write(`Serving MCP on ${http.url}${open ? " (read-only: no API key exists)" : ""}\n`);
   endOrderly(app, async () => {
     await http.close();
+    closeKeys();
     refusals.flush();
   });
 }
 
-function openKeys(dir: string): KeyStore {
-  try {
-    return new KeyStore(dir, {
-      onProblem: (problem) =>
-        process.stderr.write(`API keys cannot be read, the old ones stay valid: ${problem.message}\n`),
-    });
-  } catch (error) {
-    throw new ConfigError(error instanceof Error ? error.message : String(error));
-  }
+/** What an operator may want to know is no reason to send no requests here. */
+function withNote<R extends { notes: readonly string[] }>(readiness: R, note: string | undefined): R {
+  return note === undefined ? readiness : { ...readiness, notes: [...readiness.notes, note] };
 }
 
 /** A port that is taken is the operator's to mend, not a defect. */

@@ -1,48 +1,58 @@
-import { KeyStore } from "../access/api-key.ts";
-import { ConfigError, type Settings, stateDir } from "../config.ts";
-import type { Role } from "../core/call.ts";
-import { print, table } from "./table.ts";
+import type { ApiKeyInfo } from "../access/api-key.ts";
+import { ConfigError, type Settings } from "../config.ts";
+import { parseFuture } from "../core/time.ts";
+import { knownProblems, openKeys } from "./key-source.ts";
+import { knownRoles } from "./roles.ts";
+import { paint, print, table } from "./table.ts";
 
-/** `mcp-aws-server keys create`: the only moment the key can be seen. */
-export async function createKey(settings: Settings, name: string): Promise<void> {
-  const store = open(settings);
-  const { token, key } = await knownProblems(() => store.createKey({ name, role: settings.role[0] as Role }));
-  print(token);
-  process.stderr.write(
-    `Key ${key.id} for ${name}, role ${key.role}. It is shown only now; send it as "Authorization: Bearer <key>".\n`,
-  );
-}
-
-/** `mcp-aws-server keys list` */
-export function listKeys(settings: Settings): void {
-  const keys = open(settings).list();
-  if (keys.length === 0) print("No keys. Make one: mcp-aws-server keys create --role viewer --name NAME");
-  else
-    print(
-      table([["ID", "NAME", "ROLE", "CREATED"], ...keys.map((key) => [key.id, key.name, key.role, key.created_at])]),
-    );
-}
-
-/** `mcp-aws-server keys revoke` */
-export async function revokeKey(settings: Settings, id: string): Promise<void> {
-  const revoked = await knownProblems(() => open(settings).revoke(id));
-  if (!revoked) throw new ConfigError(`There is no key ${id}; mcp-aws-server keys list shows what there is.`);
-  print(`Revoked ${id}. Running servers refuse it within a second.`);
-}
-
-function open(settings: Settings): KeyStore {
+/** `mcp-aws-server keys create`: the only moment the key can be seen, and all that goes to standard output. */
+export async function createKey(settings: Settings, name: string, expires: string): Promise<void> {
+  const expiresAt = expires === "never" ? undefined : parseFuture(expires);
+  if (expires !== "never" && expiresAt === undefined)
+    throw new ConfigError(`--expires: "${expires}" is not a time to come, such as 90d, 2027-01-31, or never`);
+  await knownRoles(settings);
+  const { keys, close } = await openKeys(settings, { create: true });
   try {
-    return new KeyStore(stateDir(settings, process.env));
-  } catch (error) {
-    throw new ConfigError(error instanceof Error ? error.message : String(error));
+    const { token, key } = await knownProblems(() => keys.createKey({ name, roles: settings.role, expiresAt }));
+    print(token);
+    const roles = `${key.roles.length > 1 ? "roles" : "role"} ${key.roles.join(", ")}`;
+    process.stderr.write(
+      `Key ${key.id} for ${name}, ${roles}, expires ${key.expires_at ?? "never"}. ` +
+        `It is shown only now; send it as "Authorization: Bearer <key>".\n`,
+    );
+    if (expiresAt === undefined)
+      process.stderr.write("Warning: a key that never expires works for whoever finds it, until it is revoked.\n");
+  } finally {
+    close();
   }
 }
 
-/** What the store objects to is the user's to mend, not a defect. */
-async function knownProblems<T>(work: () => T | Promise<T>): Promise<T> {
+/** `mcp-aws-server keys list` */
+export async function listKeys(settings: Settings, json: boolean): Promise<void> {
+  const { keys, close } = await openKeys(settings, { create: true });
+  close();
+  const list = keys.list();
+  if (json) print(JSON.stringify(list, null, 2));
+  else if (list.length === 0) print("No keys. Make one: mcp-aws-server keys create --role viewer --name NAME");
+  else print(table([["ID", "NAME", "ROLES", "CREATED", "EXPIRES"], ...list.map(row)]));
+}
+
+function row({ id, name, roles, created_at, expires_at, expired }: ApiKeyInfo): string[] {
+  const until = expires_at ?? "never";
+  return [id, name, roles.join(","), created_at, expired ? `${until} ${paint("red", "expired")}` : until];
+}
+
+/** `mcp-aws-server keys revoke`: those that there are of the ids, or every key. */
+export async function revokeKeys(settings: Settings, ids: readonly string[], all: boolean): Promise<void> {
+  if (all === ids.length > 0) throw new ConfigError("Name the ids of the keys to revoke, or say --all.");
+  const { keys, seenWithin, close } = await openKeys(settings);
   try {
-    return await work();
-  } catch (error) {
-    throw new ConfigError(error instanceof Error ? error.message : String(error));
+    const revoked = await knownProblems(() => keys.revoke(all ? "all" : ids));
+    for (const id of revoked) print(`Revoked ${id}. Running servers refuse it within ${seenWithin}.`);
+    const missing = ids.filter((id) => !revoked.includes(id));
+    if (missing.length > 0)
+      throw new ConfigError(`There is no key ${missing.join(", ")}; mcp-aws-server keys list shows what there is.`);
+  } finally {
+    close();
   }
 }

@@ -134,22 +134,26 @@ command("doctor", "Check credentials, identity, region, reachability, audit stor
 const keys = program.command("keys").description("API keys for HTTP");
 command("create", "Make a key and print it, once", [...KEYS, "role", "principals_file"], keys)
   .requiredOption("--name <name>", "who will use it; appears in the audit trail")
-  .action(async ({ name, ...flags }: Record<string, unknown>) => {
+  .option("--expires <time>", "when it stops working: 90d, an ISO time, or never", "90d")
+  .action(async ({ name, expires, ...flags }: Record<string, unknown>) => {
     const settings = await settingsOf(flags);
     const { createKey } = await import("./keys.ts");
-    await createKey(settings, String(name));
+    await createKey(settings, String(name), String(expires));
   });
-command("list", "List the keys, without their secrets", KEYS, keys).action(async (flags) => {
-  const settings = await settingsOf(flags);
-  const { listKeys } = await import("./keys.ts");
-  listKeys(settings);
-});
-command("revoke", "Revoke a key by its id", KEYS, keys)
-  .argument("<id>")
-  .action(async (id: string, flags: Record<string, unknown>) => {
+command("list", "List the keys, without their secrets", KEYS, keys)
+  .option("--json", "for programs")
+  .action(async ({ json, ...flags }: Record<string, unknown>) => {
     const settings = await settingsOf(flags);
-    const { revokeKey } = await import("./keys.ts");
-    await revokeKey(settings, id);
+    const { listKeys } = await import("./keys.ts");
+    await listKeys(settings, json === true);
+  });
+command("revoke", "Revoke keys by their ids", [...KEYS, "api_keys_refresh_s"], keys)
+  .argument("[ids...]")
+  .option("--all", "every key there is")
+  .action(async (ids: string[], { all, ...flags }: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
+    const { revokeKeys } = await import("./keys.ts");
+    await revokeKeys(settings, ids, all === true);
   });
 
 const audit = program.command("audit").description("Read and verify the audit trail");

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { parseTime } from "./time.ts";
+import { parseFuture, parseTime } from "./time.ts";
 
 const NOW = Date.parse("2026-03-01T12:00:00Z");
 
@@ -105,5 +105,34 @@ describe("parseTime", () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+});
+
+describe("parseFuture", () => {
+  test("takes how far off it is, and ISO 8601", () => {
+    const cases = {
+      "1s": "2026-03-01T12:00:01.000Z",
+      "90d": "2026-05-30T12:00:00.000Z",
+      "2w": "2026-03-15T12:00:00.000Z",
+      "2026-03-02": "2026-03-02T00:00:00.000Z",
+      "2026-03-01T13:00:01+01:00": "2026-03-01T12:00:01.000Z",
+      "9999-12-31T23:59:59Z": "9999-12-31T23:59:59.000Z",
+    };
+    for (const [given, expected] of Object.entries(cases)) assert.equal(parseFuture(given, NOW), expected, given);
+  });
+
+  test("refuses what is neither, what has passed, and what no calendar of four digits reaches", () => {
+    for (const given of [
+      "",
+      "never",
+      "0d",
+      "-1d",
+      "1.5d",
+      "2026-03-01",
+      "2026-03-01T12:00:00Z",
+      "2027-02-29",
+      "999999w",
+    ])
+      assert.equal(parseFuture(given, NOW), undefined, given);
   });
 });

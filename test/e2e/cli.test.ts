@@ -141,6 +141,54 @@ describe("keys", () => {
     assert.equal((await runCli(["keys", "revoke", id], { home })).code, 2);
   });
 
+  test("a key has an end unless somebody says never, which is warned about", async () => {
+    const home = temporaryHome();
+    const create = (name: string, ...args: string[]) => runCli(["keys", "create", "--name", name, ...args], { home });
+    const usual = await create("usual");
+    assert.match(usual.stdout, /^mcpaws_\S+\n$/, "the key alone, so that it can be piped");
+    assert.match(usual.stderr, /^Key [0-9a-f]{8} for usual, role viewer, expires \d{4}-\S+Z\. .*\n$/);
+    const never = await create("never", "--expires", "never", "--role", "viewer,operator");
+    assert.match(never.stderr, /roles viewer, operator, expires never\. .*\nWarning: a key that never expires/);
+    await create("dated", "--expires", "2999-01-31");
+    for (const expires of ["", "0d", "yesterday", "2020-01-01", "90", "-1d"]) {
+      const { code, stderr } = await create("no", "--expires", expires);
+      assert.equal(code, 2, expires);
+      assert.match(stderr, /^--expires: .* is not a time to come, such as 90d, .*\n$/);
+    }
+    assert.equal((await create("no", "--role", "root")).code, 2);
+    const json = JSON.parse((await runCli(["keys", "list", "--json"], { home })).stdout);
+    const [first, second, third, ...more] = json;
+    assert.deepEqual(more, []);
+    const days = (Date.parse(first.expires_at) - Date.parse(first.created_at)) / 86_400_000;
+    assert.ok(Math.abs(days - 90) < 0.01, `${days} days`);
+    const { id, created_at } = second;
+    assert.deepEqual(second, { id, name: "never", roles: ["viewer", "operator"], created_at, expired: false });
+    assert.equal(third.expires_at, "2999-01-31T00:00:00.000Z");
+  });
+
+  test("several keys are revoked at once, or all of them; a missing one stops none", async () => {
+    const home = temporaryHome();
+    const ids: string[] = [];
+    for (const name of ["a", "b", "c", "d"])
+      ids.push((await runCli(["keys", "create", "--name", name], { home })).stdout.split("_")[1] ?? "");
+    const [a = "", b = ""] = ids;
+    for (const args of [[], [a, "--all"]]) assert.equal((await runCli(["keys", "revoke", ...args], { home })).code, 2);
+    const { code, stdout, stderr } = await runCli(["keys", "revoke", a, "00000000", b], { home });
+    assert.equal(code, 2);
+    assert.match(stderr, /^There is no key 00000000; /);
+    assert.match(stdout, new RegExp(`^Revoked ${a}.*\nRevoked ${b}.*\n$`));
+    const listed = (await runCli(["keys", "list"], { home })).stdout;
+    assert.deepEqual(
+      listed
+        .trim()
+        .split("\n")
+        .map((line) => line.split(/ +/)[1]),
+      ["NAME", "c", "d"],
+    );
+    assert.equal((await runCli(["keys", "revoke", "--all"], { home })).code, 0);
+    assert.match((await runCli(["keys", "list"], { home })).stdout, /No keys/);
+  });
+
   test("a name that is taken or hostile is refused without a stack", async () => {
     const home = temporaryHome();
     await runCli(["keys", "create", "--name", "ci"], { home });

@@ -1,5 +1,6 @@
 import { CreateTagsCommand, EC2Client, RunInstancesCommand, StopInstancesCommand } from "@aws-sdk/client-ec2";
 import { KeyStore } from "../../src/access/api-key.ts";
+import { fileKeys } from "../../src/access/key-source.ts";
 import { queryTrail, type TrailRow } from "../../src/audit/read.ts";
 import { openSqliteReader } from "../../src/audit/store/sqlite-reader.ts";
 import { trailFile } from "../../src/audit/trail.ts";
@@ -51,9 +52,9 @@ export async function openScene(options: ServerOptions = {}): Promise<Scene> {
 export const stateDirOf = (home: string): string => `${home}/state/mcp-aws-server`;
 
 export async function createKeys(home: string): Promise<Record<Role, string>> {
-  const store = new KeyStore(stateDirOf(home));
+  const store = await KeyStore.open(fileKeys(`${stateDirOf(home)}/api-keys.json`, { explicit: false }));
   const keys: Partial<Record<Role, string>> = {};
-  for (const role of ROLES) keys[role] = (await store.createKey({ name: role, role })).token;
+  for (const role of ROLES) keys[role] = (await store.createKey({ name: role, roles: [role] })).token;
   return keys as Record<Role, string>;
 }
 
