@@ -36,8 +36,8 @@ export interface HttpParts {
    * scope to ask for. The refusal has been recorded then. Undefined when a scope would not help, or is not what is missing.
    */
   stepUp: (who: Identified, tool: string) => Promise<string | undefined>;
-  /** RFC 9728 metadata and the path it is served under, where tokens are accepted. */
-  metadata: { path: string; document: object } | undefined;
+  /** RFC 9728 metadata and the paths it is served under, where tokens are accepted. */
+  metadata: { paths: readonly string[]; document: object } | undefined;
   /** Whether the server can do its work; the reasons when it cannot. */
   readiness: () => { ready: boolean; reasons: readonly string[]; notes: readonly string[] };
   log: Log;
@@ -128,7 +128,8 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     return modern.fetch(request, { authInfo, parsedBody: message });
   });
   const { metadata } = parts;
-  if (metadata) app.get(metadata.path, (c) => c.json(metadata.document));
+  // Compared as text: the path of a public URL may hold what the router takes for a pattern.
+  app.get("/.well-known/*", (c, next) => (metadata?.paths.includes(c.req.path) ? c.json(metadata.document) : next()));
   app.notFound(() => problem(404, -32601, "Not found; MCP is served on /mcp"));
   app.onError((error) => {
     parts.log.warn({ err: error.message }, "request failed");

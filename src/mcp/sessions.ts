@@ -109,7 +109,7 @@ function serve(session: Session, { request, message, whenAnswered }: SessionRequ
 
 /** Everything that decides what a caller may do: a new key of the same name is not the old one. */
 function ownerOf({ via, id, roles }: Principal): string {
-  return [via, id, ...roles].join(" ");
+  return JSON.stringify([via, id, ...roles]);
 }
 
 function leastUsed(sessions: readonly [string, Session][]): string | undefined {
