@@ -40,7 +40,7 @@ const Header = z.looseObject({
     .string()
     .refine((typ) => ACCESS_TOKEN_TYPES.has(typ.toLowerCase()))
     .optional(),
-  ...Object.fromEntries(["jku", "jwk", "x5u", "crit", "b64", "enc", "zip"].map((name) => [name, z.undefined()])),
+  ...Object.fromEntries(["jku", "jwk", "x5u", "crit", "b64", "enc", "zip"].map((name) => [name, z.never().optional()])),
 });
 const ACCESS_TOKEN_TYPES: ReadonlySet<string> = new Set(["jwt", "at+jwt", "application/at+jwt"]);
 
@@ -56,7 +56,7 @@ const Claims = z.looseObject({
   /** Of Cognito, which signs `id` tokens with the same keys. */
   token_use: z.literal("access").optional(),
   // What other kinds of token have, and access tokens have not: ID tokens, logout tokens, security events.
-  ...Object.fromEntries(["at_hash", "c_hash", "s_hash", "events"].map((name) => [name, z.undefined()])),
+  ...Object.fromEntries(["at_hash", "c_hash", "s_hash", "events"].map((name) => [name, z.never().optional()])),
 });
 
 /** Neither controls nor what cannot be seen nor broken Unicode, and no blank at an end. */
