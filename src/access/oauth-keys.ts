@@ -46,7 +46,7 @@ export class IssuerKeys {
     if (!this.fresh) {
       const asking = this.#ask();
       // An issuer that did not answer the last time is not waited for: every call would be late for as long as it hangs.
-      if (!this.#failed || !this.#held) await asking;
+      if (!this.#failed || !this.#usable()) await asking;
     }
     return this.#usable();
   }
