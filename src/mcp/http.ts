@@ -16,7 +16,7 @@ import type { Log } from "../core/log.ts";
 import { parseMessage, readBody } from "./body.ts";
 import { type ListenOptions, listen } from "./listener.ts";
 import type { CreateServer } from "./server.ts";
-import { problem, type SessionOptions, Sessions } from "./sessions.ts";
+import { authInfoOf, problem, type SessionOptions, Sessions } from "./sessions.ts";
 
 export interface HttpOptions extends ListenOptions {
   /** Host names a request may be addressed to; ports do not matter. */
@@ -124,8 +124,7 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
       const whenAnswered = (done: () => void) => void c.env.outgoing.once("close", done);
       return sessions.handle({ request, principal, message, whenAnswered });
     }
-    const authInfo = { token: "", clientId: principal.id, scopes: [], extra: { principal } };
-    return modern.fetch(request, { authInfo, parsedBody: message });
+    return modern.fetch(request, { authInfo: authInfoOf(principal), parsedBody: message });
   });
   const { metadata } = parts;
   // Compared as text: the path of a public URL may hold what the router takes for a pattern.
