@@ -1,8 +1,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep, setImmediate as yieldToOthers } from "node:timers/promises";
+import { missingScope } from "./access/challenge.ts";
+import type { Identified } from "./access/credentials.ts";
 import { ownResources } from "./access/own-resources.ts";
 import { createPolicyEngine, explainDecision, type SitePolicies } from "./access/policy.ts";
+import type { Principals } from "./access/principals.ts";
 import { mayReach } from "./access/reach.ts";
 import { openIntentsOf } from "./audit/open-intents.ts";
 import { searchOf } from "./audit/search.ts";
@@ -40,6 +43,11 @@ export interface App {
   start(): Promise<void>;
   /** Writes a row about the server itself, or about somebody who did not get in. */
   recordServerEvent(event: ServerEvent): void;
+  /**
+   * The scope that a token lacks for a tool, where one would help: the call is refused then, and recorded as such.
+   * @param scopes those that give roles
+   */
+  refuseForScope(who: Identified, tool: string, scopes: Principals["scopes"]): Promise<string | undefined>;
   /** `notes`: what an operator wants to know, and what is no reason to send no calls here. */
   readiness(): { ready: boolean; reasons: readonly string[]; notes: readonly string[] };
   /** Refuses new calls, and lets the running ones finish (`drain_s`, then they are cancelled and recorded). */
@@ -230,6 +238,22 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
     },
     recordServerEvent: (event) => {
       void trail.record({ ...serverEvent(event), transport, confirm_mode: settings.confirm });
+    },
+    async refuseForScope(who, tool, scopes) {
+      if (who.scopes === undefined || !names.has(tool)) return undefined;
+      const { mayEverUse } = await policy();
+      const scope = missingScope(who, tool, scopes, mayEverUse);
+      if (scope === undefined) return undefined;
+      const { id: user, roles, via } = who.principal;
+      const error = { kind: "denied", message: `The token has no scope that allows ${tool}; ${scope} would.` };
+      const refusal = { user, roles, authenticated_via: via, transport, confirm_mode: settings.confirm, error };
+      log.info({ tool, user, scope }, "call refused: insufficient scope");
+      await trail.record({
+        ...serverEvent({ event: "outcome", operation: tool, result: "denied" }),
+        ...refusal,
+        effect: tools.find(({ name }) => name === tool)?.effects[0],
+      });
+      return scope;
     },
     readiness: () => {
       const reasons = [...(closing ? ["shutting down"] : []), ...service.unfit()];

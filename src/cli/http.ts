@@ -1,3 +1,4 @@
+import { challengeFor, insufficientScope } from "../access/challenge.ts";
 import { createEntrance } from "../access/entrance.ts";
 import { plainPeer } from "../access/peer.ts";
 import { RefusalFold } from "../access/refusals.ts";
@@ -7,15 +8,17 @@ import type { Principal } from "../core/call.ts";
 import { type HttpServer, serveHttp } from "../mcp/http.ts";
 import { openKeys } from "./key-source.ts";
 import { endOrderly } from "./lifecycle.ts";
+import { openOauth } from "./oauth.ts";
 import { knownRoles } from "./roles.ts";
 
 const MAX_SESSIONS_PER_PRINCIPAL = 100;
 
 /** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
 export async function runHttp(settings: Settings): Promise<void> {
-  const { roles } = await knownRoles(settings);
-  const { keys, close: closeKeys } = await openKeys(settings, { roles });
-  const anonymous = keys.isConfigured() ? undefined : anonymousPrincipal(settings);
+  const principals = await knownRoles(settings);
+  const oauth = await openOauth(settings, principals, () => app.log);
+  const { keys, close: closeKeys } = await openKeys(settings, { roles: principals.roles });
+  const anonymous = keys.isConfigured() || oauth ? undefined : anonymousPrincipal(settings);
   let open = anonymous !== undefined;
   const app = await createApp(settings, process.env, "http");
   keys.watch(settings.api_keys_refresh_s * 1000, (problem) =>
@@ -34,13 +37,14 @@ export async function runHttp(settings: Settings): Promise<void> {
     peerOf: plainPeer,
     ways: {
       keys,
+      tokens: oauth?.tokens,
       anonymous: () => {
         // A key that is created while the server runs ends anonymous access for good: revoking it does not reopen it.
         if (open && keys.isConfigured()) open = false;
         return open ? anonymous : undefined;
       },
     },
-    challenge: () => 'Bearer realm="mcp-aws-server"',
+    challenge: (reason) => challengeFor(reason, oauth?.advice),
     onRefused: (reason, source) => {
       app.log.warn({ reason, source }, "request refused: not authenticated");
       refusals.add(reason, source);
@@ -50,15 +54,23 @@ export async function runHttp(settings: Settings): Promise<void> {
     {
       createServer: app.createServer,
       admit,
-      stepUp: async () => undefined,
-      metadata: undefined,
+      stepUp: async (who, tool) => {
+        if (!oauth) return undefined;
+        const scope = await app.refuseForScope(who, tool, principals.scopes);
+        return scope === undefined ? undefined : insufficientScope(oauth.advice, scope);
+      },
+      metadata: oauth?.metadata,
       readiness: () => withNote(app.readiness(), keys.problem()),
       log: app.log,
     },
     {
       host: settings.host,
       port: settings.port,
-      allowedHosts: isLoopback(settings.host) ? settings.allowed_hosts : [...settings.allowed_hosts, settings.host],
+      allowedHosts: [
+        ...settings.allowed_hosts,
+        ...(isLoopback(settings.host) ? [] : [settings.host]),
+        ...(settings.public_url === undefined ? [] : [new URL(settings.public_url).hostname]),
+      ],
       allowedOrigins: settings.allowed_origins,
       maxBodyBytes: settings.max_body_bytes,
       sessions: {
@@ -71,6 +83,8 @@ export async function runHttp(settings: Settings): Promise<void> {
     await app.close(); // the trail has a start; it gets a stop, too
     throw error;
   });
+  // In the background: the server starts whether the issuer can be reached or not.
+  void oauth?.prepare();
   process.stderr.write(`Serving MCP on ${http.url}${open ? " (read-only: no API key exists)" : ""}\n`);
   endOrderly(app, async () => {
     await http.close();

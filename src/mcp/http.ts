@@ -16,7 +16,7 @@ import type { Log } from "../core/log.ts";
 import { parseMessage, readBody } from "./body.ts";
 import { type ListenOptions, listen } from "./listener.ts";
 import type { CreateServer } from "./server.ts";
-import { problem, type SessionOptions, Sessions } from "./sessions.ts";
+import { authInfoOf, problem, type SessionOptions, Sessions } from "./sessions.ts";
 
 export interface HttpOptions extends ListenOptions {
   /** Host names a request may be addressed to; ports do not matter. */
@@ -36,8 +36,8 @@ export interface HttpParts {
    * scope to ask for. The refusal has been recorded then. Undefined when a scope would not help, or is not what is missing.
    */
   stepUp: (who: Identified, tool: string) => Promise<string | undefined>;
-  /** RFC 9728 metadata and the path it is served under, where tokens are accepted. */
-  metadata: { path: string; document: object } | undefined;
+  /** RFC 9728 metadata and the paths it is served under, where tokens are accepted. */
+  metadata: { paths: readonly string[]; document: object } | undefined;
   /** Whether the server can do its work; the reasons when it cannot. */
   readiness: () => { ready: boolean; reasons: readonly string[]; notes: readonly string[] };
   log: Log;
@@ -124,11 +124,11 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
       const whenAnswered = (done: () => void) => void c.env.outgoing.once("close", done);
       return sessions.handle({ request, principal, message, whenAnswered });
     }
-    const authInfo = { token: "", clientId: principal.id, scopes: [], extra: { principal } };
-    return modern.fetch(request, { authInfo, parsedBody: message });
+    return modern.fetch(request, { authInfo: authInfoOf(principal), parsedBody: message });
   });
   const { metadata } = parts;
-  if (metadata) app.get(metadata.path, (c) => c.json(metadata.document));
+  // Compared as text: the path of a public URL may hold what the router takes for a pattern.
+  app.get("/.well-known/*", (c, next) => (metadata?.paths.includes(c.req.path) ? c.json(metadata.document) : next()));
   app.notFound(() => problem(404, -32601, "Not found; MCP is served on /mcp"));
   app.onError((error) => {
     parts.log.warn({ err: error.message }, "request failed");

@@ -65,20 +65,22 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     inputRequired: { legacyShim: false },
   };
 
-  return (principal, transport) => {
+  return (opener, transport) => {
+    /** Who this request is from: within a session, a better token than it began with (step-up) counts from here on. */
+    const callerOf = ({ http }: ServerContext) => (http?.authInfo?.extra?.principal as Principal | undefined) ?? opener;
     const server = new Server(info, options);
     server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
 
-    server.setRequestHandler("tools/list", { params: ListParams }, async () => ({
-      tools: await parts.toolList(principal),
+    server.setRequestHandler("tools/list", { params: ListParams }, async (_params, context) => ({
+      tools: await parts.toolList(callerOf(context)),
     }));
 
-    server.setRequestHandler("prompts/list", { params: ListParams }, async () => ({
-      prompts: await parts.prompts.list(principal),
+    server.setRequestHandler("prompts/list", { params: ListParams }, async (_params, context) => ({
+      prompts: await parts.prompts.list(callerOf(context)),
     }));
 
-    server.setRequestHandler("prompts/get", { params: GetPromptParams }, ({ name, arguments: given = {} }) =>
-      parts.prompts.get(principal, name, given),
+    server.setRequestHandler("prompts/get", { params: GetPromptParams }, ({ name, arguments: given = {} }, context) =>
+      parts.prompts.get(callerOf(context), name, given),
     );
 
     server.setRequestHandler("tools/call", async (request, context) => {
@@ -91,7 +93,7 @@ export function createServerFactory(parts: ServerParts): CreateServer {
       const call: CallRequest = {
         tool: request.params.name,
         arguments: request.params.arguments ?? {},
-        principal,
+        principal: callerOf(context),
         transport,
         agent: agentOf(agent),
         signal: envelope ? context.mcpReq.signal : cancellation(context),

@@ -20,6 +20,8 @@ interface SessionRequest {
 
 interface Session {
   owner: string;
+  /** What its owner could do with the best token so far. */
+  roles: readonly string[];
   transport: WebStandardStreamableHTTPServerTransport;
   /** Answers and streams not yet at their end; while there are any, the session is not idle. */
   open: number;
@@ -50,7 +52,8 @@ export class Sessions {
     if (id !== null) {
       const session = this.#sessions.get(id);
       // Somebody else's session reads like one that never was.
-      if (session?.owner !== ownerOf(principal)) return problem(404, -32001, "Session not found");
+      if (!session || !mayUse(session, principal)) return problem(404, -32001, "Session not found");
+      session.roles = principal.roles;
       return serve(session, given);
     }
     if (request.method !== "POST" || !isInitializeRequest(message)) {
@@ -73,7 +76,8 @@ export class Sessions {
       return problem(503, -32000, "Too many sessions; try again later", { "retry-after": "60" });
     const id = randomUUID();
     const transport = new WebStandardStreamableHTTPServerTransport({ sessionIdGenerator: () => id });
-    const session: Session = { owner, transport, open: 0, lastUsed: performance.now() };
+    const { roles } = given.principal;
+    const session: Session = { owner, roles, transport, open: 0, lastUsed: performance.now() };
     // Before anything is awaited, so that many at once cannot pass the limit together.
     this.#sessions.set(id, session);
     await this.#createServer(given.principal, "http").connect(transport);
@@ -98,18 +102,31 @@ export class Sessions {
   }
 }
 
-function serve(session: Session, { request, message, whenAnswered }: SessionRequest): Promise<Response> {
+function serve(session: Session, { request, principal, message, whenAnswered }: SessionRequest): Promise<Response> {
   session.open += 1;
   whenAnswered(() => {
     session.open -= 1;
     session.lastUsed = performance.now();
   });
-  return session.transport.handleRequest(request, { parsedBody: message });
+  return session.transport.handleRequest(request, { parsedBody: message, authInfo: authInfoOf(principal) });
 }
 
-/** Everything that decides what a caller may do: a new key of the same name is not the old one. */
+/** What decides what a caller may do: a new key of the same name is not the old one. Tokens of one user come and go. */
 function ownerOf({ via, id, roles }: Principal): string {
-  return [via, id, ...roles].join(" ");
+  return JSON.stringify(via === "oauth" ? [via, id] : [via, id, ...roles]);
+}
+
+/**
+ * Somebody with a better token goes on with the session (step-up); from then on a lesser one of theirs is of no use for it:
+ * it could answer a question that the better one was asked.
+ */
+function mayUse({ owner, roles }: Session, principal: Principal): boolean {
+  return owner === ownerOf(principal) && roles.every((role) => principal.roles.includes(role));
+}
+
+/** How the protocol's handlers learn who a request is from. */
+export function authInfoOf(principal: Principal) {
+  return { token: "", clientId: principal.id, scopes: [], extra: { principal } };
 }
 
 function leastUsed(sessions: readonly [string, Session][]): string | undefined {
