@@ -1,11 +1,13 @@
 import { KeyStore } from "../access/api-key.ts";
+import type { Refusal } from "../access/credentials.ts";
 import { createEntrance } from "../access/entrance.ts";
-import { plainPeer } from "../access/peer.ts";
 import { RefusalFold } from "../access/refusals.ts";
 import { createApp } from "../app.ts";
 import { ConfigError, isLoopback, type Settings, stateDir } from "../config.ts";
 import type { Principal } from "../core/call.ts";
 import { type HttpServer, serveHttp } from "../mcp/http.ts";
+import { createLog } from "../telemetry/log.ts";
+import { openEdge } from "./edge.ts";
 import { endOrderly } from "./lifecycle.ts";
 import { knownRoles } from "./roles.ts";
 
@@ -13,9 +15,10 @@ const MAX_SESSIONS_PER_PRINCIPAL = 100;
 
 /** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
 export async function runHttp(settings: Settings): Promise<void> {
-  await knownRoles(settings);
+  const principals = await knownRoles(settings);
+  const edge = await openEdge(settings, principals, createLog(settings.log_level));
   const keys = openKeys(stateDir(settings, process.env));
-  const anonymous = keys.isEmpty() ? anonymousPrincipal(settings) : undefined;
+  const anonymous = keys.isEmpty() && edge.certificates === undefined ? anonymousPrincipal(settings) : undefined;
   let open = anonymous !== undefined;
   const app = await createApp(settings, process.env, "http");
   await app.start();
@@ -27,10 +30,15 @@ export async function runHttp(settings: Settings): Promise<void> {
       detail: folded,
     }),
   );
+  const onRefused = (reason: Refusal, source: string) => {
+    app.log.warn({ reason, source }, "request refused: not authenticated");
+    refusals.add(reason, source);
+  };
   const admit = createEntrance({
-    peerOf: plainPeer,
+    peerOf: edge.peerOf,
     ways: {
       keys,
+      certificates: edge.certificates,
       anonymous: () => {
         // A key that is created while the server runs ends anonymous access for good: revoking it does not reopen it.
         if (open && !keys.isEmpty()) open = false;
@@ -38,10 +46,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       },
     },
     challenge: () => 'Bearer realm="mcp-aws-server"',
-    onRefused: (reason, source) => {
-      app.log.warn({ reason, source }, "request refused: not authenticated");
-      refusals.add(reason, source);
-    },
+    onRefused,
   });
   const http = await listen(
     {
@@ -49,12 +54,20 @@ export async function runHttp(settings: Settings): Promise<void> {
       admit,
       stepUp: async () => undefined,
       metadata: undefined,
-      readiness: app.readiness,
+      readiness: () => {
+        const { notes, ...rest } = app.readiness();
+        const problem = edge.problem();
+        return { ...rest, notes: problem === undefined ? notes : [...notes, problem] };
+      },
       log: app.log,
     },
     {
       host: settings.host,
       port: settings.port,
+      maxConnections: settings.max_connections,
+      isShared: edge.isShared,
+      tls: edge.tls,
+      onRefused,
       allowedHosts: isLoopback(settings.host) ? settings.allowed_hosts : [...settings.allowed_hosts, settings.host],
       allowedOrigins: settings.allowed_origins,
       maxBodyBytes: settings.max_body_bytes,
@@ -68,7 +81,7 @@ export async function runHttp(settings: Settings): Promise<void> {
     await app.close(); // the trail has a start; it gets a stop, too
     throw error;
   });
-  process.stderr.write(`Serving MCP on ${http.url}${keys.isEmpty() ? " (read-only: no API key exists)" : ""}\n`);
+  process.stderr.write(`Serving MCP on ${http.url}${anonymous ? " (read-only: no API key exists)" : ""}\n`);
   endOrderly(app, async () => {
     await http.close();
     refusals.flush();
