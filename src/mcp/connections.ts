@@ -51,9 +51,12 @@ export class Connections {
       else socket.destroy();
     });
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-      const socket = underlying(request.socket);
-      this.#open.set(socket, (this.#open.get(socket) ?? 0) + 1);
-      response.once("close", () => this.#answered(request.socket));
+      const encrypted = request.socket;
+      const socket = underlying(encrypted);
+      const pending = this.#open.get(socket);
+      if (pending === undefined) return;
+      this.#open.set(socket, pending + 1);
+      response.once("close", () => this.#answered(encrypted));
     });
   }
 

@@ -57,11 +57,9 @@ subjectKeyIdentifier = hash
 /** A certificate authority of its own, by openssl. */
 export class Authority {
   readonly dir: string;
-  readonly name: string;
   #count = 0;
 
-  private constructor(name: string) {
-    this.name = name;
+  private constructor() {
     this.dir = join(temporaryHome(), "ca");
     mkdirSync(this.dir);
     writeFileSync(join(this.dir, "ca.cnf"), CONFIG);
@@ -71,19 +69,23 @@ export class Authority {
   }
 
   static root(name: string): Authority {
-    const authority = new Authority(name);
+    const authority = new Authority();
     const key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key";
     authority.#openssl(`req -x509 ${key} -days 60 -config ca.cnf -extensions root -out ca.pem -subj`, `/CN=${name}`);
     return authority;
   }
 
+  /** Somebody who signs with the key of a certificate that may not. */
+  static under({ cert, key }: Issued): Authority {
+    const authority = new Authority();
+    writeFileSync(authority.caFile, cert);
+    writeFileSync(join(authority.dir, "ca.key"), key);
+    return authority;
+  }
+
   /** An authority below this one. */
   intermediate(name: string): Authority {
-    const below = new Authority(name);
-    const { cert, key } = this.issue(name, { ca: true });
-    writeFileSync(below.caFile, cert);
-    writeFileSync(join(below.dir, "ca.key"), key);
-    return below;
+    return Authority.under(this.issue(name, { ca: true }));
   }
 
   get caFile(): string {
@@ -110,6 +112,13 @@ export class Authority {
       `ca -config ca.cnf -batch -notext -preserveDN -utf8 -extfile ${base}.ext ${dates} -in ${base}.csr -out ${base}.pem`,
     );
     return this.#read(base);
+  }
+
+  /** A certificate signed by its own key. */
+  selfIssued(subject: string): Issued {
+    const key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout self.key";
+    this.#openssl(`req -x509 ${key} -days 30 -config ca.cnf -out self.pem -subj`, subject);
+    return this.#read("self");
   }
 
   revoke({ certFile }: Issued): void {
