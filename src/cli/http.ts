@@ -1,11 +1,13 @@
 import { challengeFor, insufficientScope } from "../access/challenge.ts";
+import type { Refusal } from "../access/credentials.ts";
 import { createEntrance } from "../access/entrance.ts";
-import { plainPeer } from "../access/peer.ts";
 import { RefusalFold } from "../access/refusals.ts";
 import { createApp } from "../app.ts";
 import { ConfigError, isLoopback, type Settings } from "../config.ts";
-import type { Principal } from "../core/call.ts";
 import { type HttpServer, serveHttp } from "../mcp/http.ts";
+import { createLog } from "../telemetry/log.ts";
+import { anonymousPrincipal } from "./anonymous.ts";
+import { openEdge } from "./edge.ts";
 import { openKeys } from "./key-source.ts";
 import { endOrderly } from "./lifecycle.ts";
 import { openOauth } from "./oauth.ts";
@@ -15,14 +17,16 @@ const MAX_SESSIONS_PER_PRINCIPAL = 100;
 
 /** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
 export async function runHttp(settings: Settings): Promise<void> {
+  const log = createLog(settings.log_level);
   const principals = await knownRoles(settings);
-  const oauth = await openOauth(settings, principals, () => app.log);
+  const edge = await openEdge(settings, principals, log);
+  const oauth = await openOauth(settings, principals, () => log);
   const { keys, close: closeKeys } = await openKeys(settings, { roles: principals.roles });
-  const anonymous = keys.isConfigured() || oauth ? undefined : anonymousPrincipal(settings);
-  let open = anonymous !== undefined;
+  const authenticated = keys.isConfigured() || oauth !== undefined || edge.certificates !== undefined;
+  const anonymous = anonymousPrincipal(settings, authenticated);
   const app = await createApp(settings, process.env, "http");
   keys.watch(settings.api_keys_refresh_s * 1000, (problem) =>
-    app.log.error({ err: problem.message }, "API keys cannot be read again; those known before stay in force"),
+    log.error({ err: problem.message }, "API keys cannot be read again; those known before stay in force"),
   );
   await app.start();
   const refusals = new RefusalFold((folded) =>
@@ -33,11 +37,17 @@ export async function runHttp(settings: Settings): Promise<void> {
       detail: folded,
     }),
   );
+  const onRefused = (reason: Refusal, source: string) => {
+    log.warn({ reason, source }, "request refused: not authenticated");
+    refusals.add(reason, source);
+  };
+  let open = anonymous !== undefined;
   const admit = createEntrance({
-    peerOf: plainPeer,
+    peerOf: edge.peerOf,
     ways: {
       keys,
       tokens: oauth?.tokens,
+      certificates: edge.certificates,
       anonymous: () => {
         // A key that is created while the server runs ends anonymous access for good: revoking it does not reopen it.
         if (open && keys.isConfigured()) open = false;
@@ -45,10 +55,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       },
     },
     challenge: (reason) => challengeFor(reason, oauth?.advice),
-    onRefused: (reason, source) => {
-      app.log.warn({ reason, source }, "request refused: not authenticated");
-      refusals.add(reason, source);
-    },
+    onRefused,
   });
   const http = await listen(
     {
@@ -60,17 +67,20 @@ export async function runHttp(settings: Settings): Promise<void> {
         return scope === undefined ? undefined : insufficientScope(oauth.advice, scope);
       },
       metadata: oauth?.metadata,
-      readiness: () => withNote(app.readiness(), keys.problem()),
-      log: app.log,
+      readiness: () => {
+        const { notes, ...rest } = app.readiness();
+        return { ...rest, notes: [...notes, ...notesOf(keys.problem(), edge.problem())] };
+      },
+      log,
     },
     {
       host: settings.host,
       port: settings.port,
-      allowedHosts: [
-        ...settings.allowed_hosts,
-        ...(isLoopback(settings.host) ? [] : [settings.host]),
-        ...(settings.public_url === undefined ? [] : [new URL(settings.public_url).hostname]),
-      ],
+      maxConnections: settings.max_connections,
+      isShared: edge.isShared,
+      tls: edge.tls,
+      onRefused,
+      allowedHosts: allowedHosts(settings),
       allowedOrigins: settings.allowed_origins,
       maxBodyBytes: settings.max_body_bytes,
       sessions: {
@@ -85,7 +95,8 @@ export async function runHttp(settings: Settings): Promise<void> {
   });
   // In the background: the server starts whether the issuer can be reached or not.
   void oauth?.prepare();
-  process.stderr.write(`Serving MCP on ${http.url}${open ? " (read-only: no API key exists)" : ""}\n`);
+  const note = anonymous ? ` (without authentication: everybody is ${anonymous.roles.join(", ")})` : "";
+  process.stderr.write(`Serving MCP on ${http.url}${note}\n`);
   endOrderly(app, async () => {
     await http.close();
     closeKeys();
@@ -94,8 +105,13 @@ export async function runHttp(settings: Settings): Promise<void> {
 }
 
 /** What an operator may want to know is no reason to send no requests here. */
-function withNote<R extends { notes: readonly string[] }>(readiness: R, note: string | undefined): R {
-  return note === undefined ? readiness : { ...readiness, notes: [...readiness.notes, note] };
+function notesOf(...notes: (string | undefined)[]): string[] {
+  return notes.filter((note) => note !== undefined);
+}
+
+function allowedHosts({ allowed_hosts, host, public_url }: Settings): string[] {
+  const own = isLoopback(host) ? [] : [host];
+  return [...allowed_hosts, ...own, ...(public_url === undefined ? [] : [new URL(public_url).hostname])];
 }
 
 /** A port that is taken is the operator's to mend, not a defect. */
@@ -107,20 +123,4 @@ async function listen(...[parts, options]: Parameters<typeof serveHttp>): Promis
     if (code === undefined) throw error;
     throw new ConfigError(`Cannot listen on ${options.host}:${options.port}: ${message}`);
   }
-}
-
-/** Who a request without a key is: a viewer, and only while nobody but this machine can ask. */
-function anonymousPrincipal(settings: Settings): Principal {
-  if (!isLoopback(settings.host)) {
-    throw new ConfigError(
-      `Refusing to listen on ${settings.host} without authentication.\nCreate a key first: mcp-aws-server keys create --role viewer --name NAME`,
-    );
-  }
-  const role = settings.role.join(",");
-  if (role !== "viewer") {
-    throw new ConfigError(
-      `Over HTTP, the role ${role} needs a key: mcp-aws-server keys create --role ${role} --name NAME`,
-    );
-  }
-  return { id: "anonymous", roles: ["viewer"], via: "anonymous" };
 }

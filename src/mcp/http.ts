@@ -135,10 +135,10 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     return problem(500, -32603, "Internal error");
   });
 
-  const listener = await listen(app.fetch, options);
+  const listener = await listen(app.fetch, options, parts.log);
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   return {
-    url: `http://${host}:${listener.port}/mcp`,
+    url: `${listener.protocol}//${host}:${listener.port}/mcp`,
     close: () => listener.close(() => Promise.all([sessions.close(), modern.close()])),
   };
 }
