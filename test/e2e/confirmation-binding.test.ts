@@ -118,8 +118,6 @@ test("a forged, truncated or foreign state never becomes a call", async () => {
   const [version, body = "", mac] = requestState.split(".");
   const envelope = JSON.parse(Buffer.from(body, "base64url").toString("utf8"));
   const edited = Buffer.from(JSON.stringify({ ...envelope, exp: envelope.exp + 1 })).toString("base64url");
-  const count = async () => (await scene.rows()).filter(({ resource_id }) => resource_id === id).length;
-  const before = await count();
   const forgeries = [
     "",
     "x",
@@ -128,19 +126,30 @@ test("a forged, truncated or foreign state never becomes a call", async () => {
     `${requestState}A`,
     [version, edited, mac].join("."),
     [version, body].join("."),
-    42,
-    { nonce: "n" },
   ];
+  const from = scene.proxy.requests.length;
   for (const forged of forgeries) {
-    const { error } = await send({ ...start(id), requestState: forged, inputResponses: YES });
-    assert.equal(error?.code, -32602, `state ${JSON.stringify(forged)}`);
+    const reply = await send({ ...start(id), requestState: forged, inputResponses: YES });
+    refused(reply, id);
+    assert.match(reply.content.error.message, /older than ten minutes, was changed, or/);
+    assert.match(reply.content.error.next_step, /Call the tool again without the old state/);
+    const [row, ...more] = await scene.rows(reply.callId);
+    assert.deepEqual(
+      [row?.event, row?.result, row?.user, more.length],
+      ["outcome", "confirmation_required", "operator", 0],
+    );
   }
-  assert.equal(await count(), before);
-  assert.deepEqual(changes(scene.proxy, id), []);
+  // What is no text breaks the protocol before it is a call.
+  for (const broken of [42, { nonce: "n" }]) {
+    const { error } = await send({ ...start(id), requestState: broken, inputResponses: YES });
+    assert.equal(error?.code, -32602);
+  }
+  assert.equal(scene.proxy.requests.length, from, "AWS was not even asked about it");
 
   const replica = await startHttpServer({ endpoint: scene.proxy.url, home: scene.server.home });
   const elsewhere = await rawCall(replica.url, { ...start(id), requestState, inputResponses: YES });
-  assert.equal(elsewhere.error?.code, -32602);
+  refused(elsewhere, id);
+  assert.match(elsewhere.content.error.message, /a process that does not share its key/);
   await replica.stop();
   assert.deepEqual(changes(scene.proxy, id), []);
 });
@@ -202,8 +211,8 @@ test("a question is open for ten minutes", async () => {
   const requestState = await ask(start(id));
   process.kill(scene.server.pid, "SIGUSR2");
   const late = await send({ ...start(id), requestState, inputResponses: YES });
-  assert.equal(late.error?.code, -32602);
-  assert.deepEqual(changes(scene.proxy, id), []);
+  refused(late, id);
+  assert.equal((await scene.rows(late.callId))[0]?.result, "confirmation_required");
   const again = { ...start(id), requestState: await ask(start(id)), inputResponses: YES };
   assert.equal((await send(again)).content.changed, true);
 });
