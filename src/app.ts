@@ -14,6 +14,7 @@ import { AwsIdentity } from "./aws/identity.ts";
 import { createCallHandler } from "./call/handle-call.ts";
 import { Limits } from "./call/limits.ts";
 import type { Policy } from "./call/parts.ts";
+import { UsedHere } from "./call/used-answers.ts";
 import { ConfigError, configured, type Settings } from "./config.ts";
 import type { AuditEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
@@ -91,6 +92,7 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
   const tools = configured("", () => chooseTools(manifest, settings));
   const names = new Set(tools.map(({ name }) => name));
   const sitePolicies = readPolicies(settings.policy_files);
+  const sharedStateKey = await setup.stateKey();
   const service = await startTrail(setup, settings, log);
   const { trail } = service;
   const policy = once(() => loadPolicy(sitePolicies, log));
@@ -134,6 +136,12 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
     session: (actions: readonly IamAction[], signal: AbortSignal) => clients.session(actions, signal),
   };
 
+  // Where an answer is good on every replica, all of them have to know that it was used.
+  const usedAnswers =
+    sharedStateKey === undefined
+      ? new UsedHere()
+      : { useOnce: async (id: string, ttlMs: number) => (await service.state()).useOnce(id, ttlMs) };
+
   /** Loaded for the first call, as policy is. */
   const callHandler = once(async () => {
     const { catalog } = await import("./tools/catalog.ts");
@@ -141,6 +149,7 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
       catalog: catalog.filter(({ name }) => names.has(name)),
       policy,
       limits,
+      usedAnswers,
       log,
       audit: trail,
       trail: search,
@@ -196,8 +205,8 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
     toolList: createToolList(tools, usable),
     prompts: createPrompts(prompts, usable, promptText),
     log,
-    // New with every process: a confirmation asked before a restart has to be asked again.
-    stateKey: randomBytes(32),
+    // Else new with every process: a confirmation asked before a restart has to be asked again.
+    stateKey: sharedStateKey ?? randomBytes(32),
   });
 
   /** Once the first client has had time to get its list of tools: a server nobody talks to stays small. */

@@ -1,5 +1,5 @@
 /**
- * What changes beside the trail: cursors and leases. Nothing in it is evidence. Methods reject with an `Error` while the
+ * What changes beside the trail: cursors, leases, and which confirmations were used. Nothing in it is evidence. Methods reject with an `Error` while the
  * database cannot be reached; whoever asks tries again later.
  */
 export interface AuditState {
@@ -13,5 +13,10 @@ export interface AuditState {
   markShipped(writer: string, seq: number): Promise<void>;
   /** Takes back what `markShipped` noted: nothing of the chain is known to be copied. */
   resetShipped(writer: string): Promise<void>;
+  /**
+   * True the first time it is asked about an id, by whichever process; false for `ttlMs` at least after that. In
+   * PostgreSQL by the database's clock.
+   */
+  useOnce(id: string, ttlMs: number): Promise<boolean>;
   close(): Promise<void>;
 }

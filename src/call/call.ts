@@ -15,7 +15,7 @@ export interface Call {
 }
 
 export function newCall(request: CallRequest): Call {
-  const facts = { asked_in: request.answer?.pending.call_id };
+  const facts = { asked_in: request.answer?.pending?.call_id };
   return { id: randomUUID(), request, started: performance.now(), facts, session: undefined, intended: false };
 }
 

@@ -6,7 +6,8 @@ import { ToolError } from "../core/errors.ts";
 import type { ChangeEffect, WriteTool } from "../core/tool.ts";
 import { startInstance } from "../tools/ec2/start-instance.ts";
 import { stopInstance } from "../tools/ec2/stop-instance.ts";
-import { type Answer, CONFIRMATION_TTL_MS, Confirmations, isWaived } from "./confirmation.ts";
+import { type Answer, CONFIRMATION_TTL_MS, Confirmations, isWaived, type Pending } from "./confirmation.ts";
+import { UsedHere } from "./used-answers.ts";
 
 const asker = (callId: string, agent?: string) => ({ callId, agent, redact: (value: unknown) => value });
 
@@ -21,8 +22,10 @@ interface Subject {
   principal: Principal;
 }
 
-function subjectOf(fields: Partial<Resource> & { user?: string; tool?: WriteTool; region?: string } = {}): Subject {
-  const { user = OPERATOR.id, tool = startInstance as unknown as WriteTool, ...rest } = fields;
+function subjectOf(
+  fields: Partial<Resource> & { user?: string; via?: Principal["via"]; tool?: WriteTool; region?: string } = {},
+): Subject {
+  const { user = OPERATOR.id, via = OPERATOR.via, tool = startInstance as unknown as WriteTool, ...rest } = fields;
   const id = rest.id ?? IDS[0];
   const resource: Resource = {
     type: "ec2:instance",
@@ -35,19 +38,19 @@ function subjectOf(fields: Partial<Resource> & { user?: string; tool?: WriteTool
     data: { InstanceType: "t3.micro" },
     ...rest,
   };
-  return { tool, effect: tool.effect, input: { instance_id: id }, resource, principal: { ...OPERATOR, id: user } };
+  return { tool, effect: tool.effect, input: { instance_id: id }, resource, principal: { ...OPERATOR, id: user, via } };
 }
 
-const yesTo = ({ tool, resource }: Subject, pending: Answer["pending"]): Answer => ({
+const yesTo = ({ tool, resource }: Subject, pending: Pending): Answer => ({
   pending,
   action: "accept",
   content: tool.effect === "write" ? { confirm: true } : { resource_id: resource.id },
   via: "input_required",
 });
 
-function outcome(work: () => void): string {
+async function outcome(work: () => Promise<void>): Promise<string> {
   try {
-    work();
+    await work();
     return "accepted";
   } catch (error) {
     assert.ok(error instanceof ToolError);
@@ -55,21 +58,23 @@ function outcome(work: () => void): string {
   }
 }
 
-/** Everything a confirmation is bound to, two values each: sixty-four calls that differ in at least one. */
+/** Everything a confirmation is bound to, two values each: two hundred and fifty-six calls that differ in at least one. */
 const subjects = fc
   .record({
     user: fc.constantFrom("ann", "bob"),
+    via: fc.constantFrom("api_key" as const, "oauth" as const),
     tool: fc.constantFrom(startInstance as unknown as WriteTool, stopInstance as unknown as WriteTool),
     id: fc.constantFrom(...IDS),
     state: fc.constantFrom("stopped", "running"),
     tags: fc.constantFrom({ env: "dev" }, { env: "prod" }),
     account: fc.constantFrom("123456789012", "210987654321"),
+    made: fc.constantFrom("2026-01-01", "2026-01-02"),
   })
   .map(subjectOf);
 
 const same = (a: Subject, b: Subject): boolean => JSON.stringify([a.tool.name, a]) === JSON.stringify([b.tool.name, b]);
 
-test("in any sequence of questions and answers only the exact pair is accepted, and only once", () => {
+test("in any sequence of questions and answers only the exact pair is accepted, and only once", async () => {
   const step = fc.oneof(
     fc.record({ ask: subjects }),
     fc.record({
@@ -79,10 +84,10 @@ test("in any sequence of questions and answers only the exact pair is accepted, 
       wrong: fc.boolean(),
     }),
   );
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const confirmations = new Confirmations();
-      const asked: { subject: Subject; pending: Answer["pending"]; used: boolean }[] = [];
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const confirmations = new Confirmations(new UsedHere());
+      const asked: { subject: Subject; pending: Pending; used: boolean }[] = [];
       for (const now of steps) {
         if ("ask" in now) {
           const { pending } = confirmations.ask(now.ask, asker(`call-${asked.length}`));
@@ -94,11 +99,12 @@ test("in any sequence of questions and answers only the exact pair is accepted, 
         const subject = now.subject ?? question.subject;
         const answer = { ...yesTo(subject, question.pending), action: now.action as Answer["action"] };
         const given = now.wrong ? { ...answer, content: { confirm: "yes", resource_id: "i" } } : answer;
-        const result = outcome(() => confirmations.accept(given, subject));
+        const result = await outcome(() => confirmations.accept(given, subject));
         const exact = same(question.subject, subject) && now.action === "accept" && !now.wrong && !question.used;
         assert.equal(result === "accepted", exact, `${result} for ${JSON.stringify(now)}`);
         const sameCall =
           subject.principal.id === question.subject.principal.id &&
+          subject.principal.via === question.subject.principal.via &&
           subject.tool === question.subject.tool &&
           subject.resource.id === question.subject.resource.id;
         if (sameCall && now.action !== "missing") question.used = true;
@@ -107,35 +113,110 @@ test("in any sequence of questions and answers only the exact pair is accepted, 
   );
 });
 
-test("a used answer stays used for as long as its signed state could come back", () => {
+test("a used answer stays used for as long as its signed state could come back", async () => {
   let now = 0;
-  const confirmations = new Confirmations(() => now);
+  const confirmations = new Confirmations(new UsedHere(() => now));
   const subject = subjectOf();
   const answer = yesTo(subject, confirmations.ask(subject, asker("call-1")).pending);
-  confirmations.accept(answer, subject);
-  const others = () => {
+  await confirmations.accept(answer, subject);
+  const others = async () => {
     const other = yesTo(subject, confirmations.ask(subject, asker("call-2")).pending);
-    confirmations.accept(other, subject);
+    await confirmations.accept(other, subject);
   };
-  for (const at of [1, CONFIRMATION_TTL_MS / 2, CONFIRMATION_TTL_MS - 1]) {
+  // A clock that was set back, or a replica whose clock is behind, takes the state for longer.
+  for (const at of [1, CONFIRMATION_TTL_MS / 2, CONFIRMATION_TTL_MS - 1, 5 * CONFIRMATION_TTL_MS]) {
     now = at;
-    others();
-    assert.equal(
-      outcome(() => confirmations.accept(answer, subject)),
-      "confirmation_required",
-    );
+    await others();
+    assert.equal(await outcome(() => confirmations.accept(answer, subject)), "confirmation_required");
   }
 });
 
-test("the question binds what the person was shown", () => {
-  const confirmations = new Confirmations();
+test("the question binds what the person was shown", async () => {
+  const confirmations = new Confirmations(new UsedHere());
   const asked = subjectOf();
   const { pending } = confirmations.ask(asked, asker("call-1"));
   const bigger = subjectOf({ data: { InstanceType: "p5.48xlarge" } });
-  assert.equal(
-    outcome(() => confirmations.accept(yesTo(bigger, pending), bigger)),
-    "conflict",
-  );
+  assert.equal(await outcome(() => confirmations.accept(yesTo(bigger, pending), bigger)), "conflict");
+});
+
+const ID = IDS[0];
+const NEARLY: Record<string, Answer["content"][]> = {
+  write: [
+    {},
+    ...[false, "true", "yes", 1, null, [true], { confirm: true }].map((confirm) => ({ confirm })),
+    { Confirm: true },
+    { confirm: true, resource_id: ID },
+    { confirm: true, extra: "" },
+  ],
+  destructive: [
+    {},
+    { resource_id: IDS[1] },
+    { resource_id: ID.toUpperCase() },
+    { resource_id: ` ${ID}` },
+    { resource_id: `${ID} ` },
+    { resource_id: `${ID}\n` },
+    { resource_id: `${ID}\u200b` },
+    { resource_id: ID.replace("-", "\u00ad-") },
+    { resource_id: ID.replace("-", "\u2010") },
+    { resource_id: ID.replace("i", "\u0456") },
+    { resource_id: ID.replaceAll("0", "\uff10") },
+    { resource_id: ID.slice(0, -1) },
+    { resource_id: `${ID}1` },
+    { resource_id: [ID] },
+    { resource_id: { toString: ID } },
+    { resource_id: true },
+    { resource_id: "" },
+    { confirm: true },
+    { confirm: true, resource_id: ID },
+    { resource_id: ID, extra: ID },
+  ],
+};
+for (const [effect, contents] of Object.entries(NEARLY)) {
+  test(`nearly a yes is a no, and cannot be corrected: ${effect}`, async () => {
+    const tool = (effect === "write" ? startInstance : stopInstance) as unknown as WriteTool;
+    for (const content of contents) {
+      const confirmations = new Confirmations(new UsedHere());
+      const subject = subjectOf({ tool, state: effect === "write" ? "stopped" : "running" });
+      const { pending } = confirmations.ask(subject, asker("call-1"));
+      const yes = yesTo(subject, pending);
+      const given = JSON.stringify(content);
+      assert.equal(await outcome(() => confirmations.accept({ ...yes, content }, subject)), "declined", given);
+      assert.equal(await outcome(() => confirmations.accept(yes, subject)), "confirmation_required", given);
+    }
+  });
+}
+
+test("an answer is not taken while nobody can tell whether it was used", async () => {
+  let down = true;
+  const used = new UsedHere();
+  const useOnce = async (id: string, ttlMs: number) => {
+    if (down) throw new Error("database: connection refused");
+    return used.useOnce(id, ttlMs);
+  };
+  const confirmations = new Confirmations({ useOnce });
+  const subject = subjectOf();
+  const yes = yesTo(subject, confirmations.ask(subject, asker("call-1")).pending);
+  assert.equal(await outcome(() => confirmations.accept(yes, subject)), "audit_unavailable");
+  down = false;
+  assert.equal(await outcome(() => confirmations.accept(yes, subject)), "accepted");
+});
+
+test("what is not signed is no answer", async () => {
+  const confirmations = new Confirmations(new UsedHere());
+  const subject = subjectOf();
+  const { pending: _none, ...yes } = yesTo(subject, confirmations.ask(subject, asker("call-1")).pending);
+  const forged = { ...yes, pending: undefined };
+  assert.equal(await outcome(() => confirmations.accept(forged, subject)), "confirmation_required");
+});
+
+test("this process remembers so many answers, and takes no more rather than forget one", async () => {
+  let now = 0;
+  const used = new UsedHere(() => now, 2);
+  assert.deepEqual([await used.useOnce("a", 10), await used.useOnce("b", 10)], [true, true]);
+  await assert.rejects(used.useOnce("c", 10), /too many/);
+  assert.equal(await used.useOnce("a", 10), false);
+  now = 10;
+  assert.equal(await used.useOnce("c", 10), true);
 });
 
 test("no text from the account or the client can imitate or break a line of the question", () => {
@@ -162,7 +243,7 @@ test("no text from the account or the client can imitate or break a line of the 
   fc.assert(
     fc.property(text, text, text, text, (name, key, value, agent) => {
       const subject = subjectOf({ name, tags: { [`k${key}`]: value } });
-      const { message } = new Confirmations().ask(subject, asker("call-1", agent));
+      const { message } = new Confirmations(new UsedHere()).ask(subject, asker("call-1", agent));
       const lines = message.split(/[\n\r\u0085\u2028\u2029]/);
       assert.equal(lines.length, 5);
       assert.deepEqual(
@@ -177,9 +258,9 @@ test("no text from the account or the client can imitate or break a line of the 
 
 test("tags beyond a dozen are counted, not shown", () => {
   const tags = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, "v"]));
-  const { message } = new Confirmations().ask(subjectOf({ tags }), asker("call-1"));
+  const { message } = new Confirmations(new UsedHere()).ask(subjectOf({ tags }), asker("call-1"));
   assert.match(message, /key11="v", and 8 more$/);
-  assert.match(new Confirmations().ask(subjectOf({ tags: {} }), asker("call-1")).message, /Tags: none$/);
+  assert.match(new Confirmations(new UsedHere()).ask(subjectOf({ tags: {} }), asker("call-1")).message, /Tags: none$/);
 });
 
 test("the start option waives what it says, and nothing else", () => {
@@ -205,7 +286,9 @@ test("what will happen is shown whole, without secrets, or not asked at all", ()
   });
   const redact = (value: unknown) => JSON.parse(JSON.stringify(value).replaceAll("s3cret", "[redacted]"));
   const long = `${"image one, ".repeat(300)}LD_PRELOAD=s3cret`;
-  const { message } = new Confirmations().ask(change(long), { ...asker("call-1"), redact });
+  const { message } = new Confirmations(new UsedHere()).ask(change(long), { ...asker("call-1"), redact });
   assert.ok(message.includes("image one, LD_PRELOAD=[redacted]\n"), message.slice(-300));
-  assert.throws(() => new Confirmations().ask(change("x".repeat(4_001)), asker("call-2")), { kind: "conflict" });
+  assert.throws(() => new Confirmations(new UsedHere()).ask(change("x".repeat(4_001)), asker("call-2")), {
+    kind: "conflict",
+  });
 });

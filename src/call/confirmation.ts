@@ -15,6 +15,8 @@ export interface Pending {
   /** The call in which the person was asked. */
   call_id: string;
   user: string;
+  /** How the caller was known: the same name by another way in is somebody else. */
+  via: string;
   tool: string;
   arguments: string;
   resource: string;
@@ -22,7 +24,8 @@ export interface Pending {
 
 /** What the client brought back. */
 export interface Answer {
-  pending: Pending;
+  /** `undefined` when what came back is not what this server, or one that shares its key, signed less than ten minutes ago. */
+  pending: Pending | undefined;
   action: "accept" | "decline" | "cancel" | "missing";
   content: Readonly<Record<string, unknown>>;
   via: Extract<ConfirmedVia, "input_required" | "elicitation">;
@@ -54,6 +57,8 @@ interface Subject {
 
 /** Long enough for a person to come back from lunch would be too long: the state signature expires after this, too. */
 export const CONFIRMATION_TTL_MS = 600_000;
+/** Longer than a question is open: the clocks of replicas, and one clock before and after it is set, differ. */
+const REMEMBERED_MS = 6 * CONFIRMATION_TTL_MS;
 const MAX_TAGS_SHOWN = 12;
 /** Some forty lines: what will happen, in characters, for each part of it. */
 const MAX_CONSEQUENCE = 4_000;
@@ -64,6 +69,16 @@ export function isWaived(mode: ConfirmMode, effect: ChangeEffect): boolean {
   return mode === "never" || (mode === "destructive" && effect === "write");
 }
 
+/** Remembers which answers were given. */
+export interface UsedAnswers {
+  /**
+   * True the first time it is asked about an id, false ever after.
+   * @param ttlMs for how long at least it has to be remembered
+   * Rejects when nobody can tell: the answer is not to be accepted then.
+   */
+  useOnce(id: string, ttlMs: number): Promise<boolean>;
+}
+
 type Redact = (value: unknown) => unknown;
 
 interface Asker {
@@ -72,13 +87,12 @@ interface Asker {
   redact: Redact;
 }
 
-/** Asks, and checks answers. One per process: an answer is good for the process that asked. */
+/** Asks, and checks answers. An answer is good once, wherever the answers that were used are remembered. */
 export class Confirmations {
-  readonly #used = new Map<string, number>();
-  readonly #now: () => number;
+  readonly #used: UsedAnswers;
 
-  constructor(now: () => number = () => performance.now()) {
-    this.#now = now;
+  constructor(used: UsedAnswers) {
+    this.#used = used;
   }
 
   /**
@@ -104,21 +118,21 @@ export class Confirmations {
   /**
    * Accepts an answer that says yes to exactly this call on exactly this resource, once.
    * @throws ToolError `declined`, or `conflict` when the resource changed, or `confirmation_required` when the answer
-   *   belongs to something else
+   *   belongs to something else, or `audit_unavailable` when nobody can tell whether it was used
    */
-  accept(answer: Answer, subject: Subject): void {
-    const { pending } = answer;
+  async accept(answer: Answer, subject: Subject): Promise<void> {
+    const pending = signedBy(answer);
     const now = bindingOf(subject);
-    if (pending.user !== now.user || pending.tool !== now.tool || pending.arguments !== now.arguments) {
+    const sameCaller = pending.user === now.user && pending.via === now.via;
+    if (!sameCaller || pending.tool !== now.tool || pending.arguments !== now.arguments) {
       throw notThis("The confirmation was given for another call.");
     }
     if (answer.action === "missing") throw notThis("The client sent no answer to the confirmation.");
-    if (!this.#use(pending.nonce)) throw notThis("The confirmation was already used.");
+    // Whatever it says: a no must not be followed by a yes to the same question.
+    await this.#use(pending.nonce);
     if (answer.action !== "accept") throw declined(answer.action === "decline" ? "said no" : "dismissed the question");
-    if (subject.effect === "write") {
-      if (answer.content.confirm !== true) throw declined("did not confirm");
-    } else if (String(answer.content.resource_id ?? "").trim() !== subject.resource.id) {
-      throw declined(`did not type ${subject.resource.id}`);
+    if (!saysYes(answer.content, subject)) {
+      throw declined(subject.effect === "write" ? "did not confirm" : `did not type exactly ${subject.resource.id}`);
     }
     if (pending.resource !== now.resource) {
       throw new ToolError("conflict", `${subject.resource.id} changed after the person was asked; nothing was done.`, {
@@ -127,17 +141,41 @@ export class Confirmations {
     }
   }
 
-  /** Marks a nonce as used; false if it was. Remembers for as long as the signed state could still be presented. */
-  #use(nonce: string): boolean {
-    const now = this.#now();
-    for (const [old, at] of this.#used) {
-      if (now - at < CONFIRMATION_TTL_MS) break;
-      this.#used.delete(old);
+  async #use(nonce: string): Promise<void> {
+    let first: boolean;
+    try {
+      first = await this.#used.useOnce(nonce, REMEMBERED_MS);
+    } catch (error) {
+      throw new ToolError(
+        "audit_unavailable",
+        "Whether the confirmation was used before cannot be looked up; nothing was changed.",
+        {
+          retryAfterS: 30,
+          nextStep: "Retry in a while; tell the server's operator that the audit store is down.",
+          detail: cleanText(error instanceof Error ? error.message : String(error), 300),
+        },
+      );
     }
-    if (this.#used.has(nonce)) return false;
-    this.#used.set(nonce, now);
-    return true;
+    if (!first) throw notThis("The confirmation was already used.");
   }
+}
+
+/**
+ * What the question was about, as this server signed it.
+ * @throws ToolError `confirmation_required` when it did not, or too long ago
+ */
+export function signedBy({ pending }: Answer): Pending {
+  if (pending !== undefined) return pending;
+  throw notThis(
+    "The confirmation is none that this server can take: it is older than ten minutes, was changed, or was asked for by a process that does not share its key.",
+  );
+}
+
+/** Exactly the form, filled in exactly: nothing is read into an answer that is only nearly a yes. */
+function saysYes(content: Answer["content"], { effect, resource }: Subject): boolean {
+  const [[field, value] = [], ...more] = Object.entries(content);
+  if (more.length > 0) return false;
+  return effect === "write" ? field === "confirm" && value === true : field === "resource_id" && value === resource.id;
 }
 
 /** For a client that has no way to put a question to its user. */
@@ -165,13 +203,14 @@ function notThis(message: string): ToolError {
 }
 
 function bindingOf({ tool, effect, input, resource, principal }: Subject): Omit<Pending, "nonce" | "call_id"> {
-  const { account, type, id, region, state, tags } = resource;
+  const { account, type, id, region, state, tags, made = "" } = resource;
   const shown = tool.consequence(input as never, resource);
   return {
     user: principal.id,
+    via: principal.via,
     tool: tool.name,
     arguments: digest(input),
-    resource: digest({ account, type, id, region, state, tags, shown, effect }),
+    resource: digest({ account, type, id, region, state, tags, made, shown, effect }),
   };
 }
 

@@ -20,6 +20,7 @@ import { catalog } from "../tools/catalog.ts";
 import { createCallHandler } from "./handle-call.ts";
 import { Limits } from "./limits.ts";
 import type { CallParts, CallReply, CallRequest, Policy } from "./parts.ts";
+import { UsedHere } from "./used-answers.ts";
 
 // The real rooms put together as the server does it, for what no start option can bring about: site policies, a tool
 // with a defect, a moment between two steps.
@@ -157,6 +158,7 @@ before(async () => {
     audit: trail,
     trail: searchOf(() => openSqliteReader(trailFile(stateDirOf(home)))),
     limits: new Limits({ maxCalls: 10, maxWaits: 10 }),
+    usedAnswers: new UsedHere(),
     redact: trail.redact,
     isOwn: () => false,
     log,

@@ -14,7 +14,7 @@ import {
 } from "../core/tool.ts";
 import { authoriseNoun, authoriseVerb, stricter, unseen } from "./authorise.ts";
 import { type Call, newCall, remember, rowOf } from "./call.ts";
-import { Confirmations, cannotAsk, isWaived, type Question } from "./confirmation.ts";
+import { Confirmations, cannotAsk, isWaived, type Question, signedBy } from "./confirmation.ts";
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
 import { hideArguments } from "./hide.ts";
@@ -45,7 +45,7 @@ type Ending = { output: object } | { question: Question };
  */
 export function createCallHandler(parts: CallParts): HandleCall {
   const tools = new Map(parts.catalog.map((tool) => [tool.name, tool]));
-  const confirmations = new Confirmations();
+  const confirmations = new Confirmations(parts.usedAnswers);
 
   return async function handleCall(request: CallRequest): Promise<CallReply> {
     const call = newCall(request);
@@ -57,6 +57,8 @@ export function createCallHandler(parts: CallParts): HandleCall {
       const policy = await parts.policy();
       if (!tool) return await unknownTool(call, policy);
       authoriseVerb(policy, request.principal, tool);
+      // Before AWS is asked anything: what is forged is nothing to look into.
+      if (request.answer) signedBy(request.answer);
       const input = validate(tool, request.arguments);
       leave = parts.limits.take(tool.waits?.(input) ?? false);
       using deadline = callSignal({
@@ -132,7 +134,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const nothingToDo = tool.precheck?.(input as never, resource, context.site);
     if (nothingToDo) return { output: nothingToDo };
 
-    const confirmation = confirm(call, { tool, effect, input, resource, decision, dryRun });
+    const confirmation = await confirm(call, { tool, effect, input, resource, decision, dryRun });
     if (typeof confirmation !== "string") return { question: confirmation };
     call.facts.confirmed_via = confirmation;
     await parts.audit.commit(row(call, { event: "intent", result: "pending" }));
@@ -153,7 +155,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     return reads.some(({ name }) => policy.mayEverUse(principal, name));
   }
 
-  function confirm(
+  async function confirm(
     call: Call,
     about: {
       tool: WriteTool;
@@ -163,7 +165,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
       decision: PolicyDecision;
       dryRun: boolean;
     },
-  ): ConfirmedVia | Question {
+  ): Promise<ConfirmedVia | Question> {
     const { tool, effect, decision, dryRun } = about;
     const { answer, principal, canAsk, agent } = call.request;
     const subject = { ...about, principal };
@@ -171,7 +173,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     if (dryRun) return "dry_run_changes_nothing";
     if (isWaived(parts.options.confirm, effect)) return "waived_by_server_option";
     if (answer) {
-      confirmations.accept(answer, subject);
+      await confirmations.accept(answer, subject);
       return answer.via;
     }
     if (!canAsk) throw cannotAsk(tool, effect);

@@ -3,7 +3,7 @@ import type { Agent, AwsAttempt, ConfirmMode, Principal, ResourceRef } from "../
 import type { Log } from "../core/log.ts";
 import type { Aws, IamAction, Progress, Site, Tool } from "../core/tool.ts";
 import type { TrailSearch } from "../core/trail-search.ts";
-import type { Answer, Question } from "./confirmation.ts";
+import type { Answer, Question, UsedAnswers } from "./confirmation.ts";
 import type { Limits } from "./limits.ts";
 import type { CallResult } from "./result.ts";
 
@@ -19,7 +19,7 @@ export interface CallRequest {
   progress: Progress;
   /** How the client could be asked for a confirmation now, if at all. */
   canAsk: Answer["via"] | undefined;
-  /** The answer to an earlier question, its state verified by the edge. */
+  /** The answer to an earlier question; the edge has verified what it is signed with. */
   answer: Answer | undefined;
   traceId: string | undefined;
 }
@@ -93,6 +93,7 @@ export interface CallParts {
   /** For the tools that read the trail. */
   trail: TrailSearch;
   limits: Limits;
+  usedAnswers: UsedAnswers;
   redact: (value: unknown) => unknown;
   /** Whether a thing is what the server runs on or records into. */
   isOwn: (thing: ResourceRef & { account: string }) => boolean;

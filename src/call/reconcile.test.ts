@@ -29,6 +29,7 @@ import { catalog } from "../tools/catalog.ts";
 import { createCallHandler } from "./handle-call.ts";
 import { Limits } from "./limits.ts";
 import { createReconciler, type ReconcileParts } from "./reconcile.ts";
+import { UsedHere } from "./used-answers.ts";
 
 // The real tools, trail, leases and AWS clients. A process that died is one whose outcomes reach no trail.
 
@@ -109,6 +110,7 @@ function site(t: TestContext): Site {
       decide: () => ({ verdict: "run", policies: [], reason: "" }),
     }),
     limits: new Limits({ maxCalls: 10, maxWaits: 10 }),
+    usedAnswers: new UsedHere(),
     isOwn: () => false,
   });
   return {

@@ -34,6 +34,8 @@ export interface Resource<D = unknown> extends ResourceRef {
   state: string;
   /** Human name (the `Name` tag or the like), for the question put to a person. */
   name: string | undefined;
+  /** What tells it from another that took its id: when it was made, or an id of AWS's. Where ids are given twice. */
+  made?: string | undefined;
   /**
    * What it belongs to or was made from (a snapshot's database): whoever may not touch that may not touch this. In the
    * same region unless it says another, or, by an empty one, that it does not know.

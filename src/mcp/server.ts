@@ -2,7 +2,6 @@ import {
   CLIENT_CAPABILITIES_META_KEY,
   CLIENT_INFO_META_KEY,
   type ClientCapabilities,
-  createRequestStateCodec,
   type Implementation,
   type InputRequiredResult,
   inputRequired,
@@ -13,7 +12,7 @@ import {
   type ServerContext,
 } from "@modelcontextprotocol/server";
 import * as z from "zod";
-import { type Answer, CONFIRMATION_TTL_MS, type Pending, type Question } from "../call/confirmation.ts";
+import { type Answer, CONFIRMATION_TTL_MS, type Question } from "../call/confirmation.ts";
 import type { HandleCall } from "../call/handle-call.ts";
 import type { CallReply, CallRequest } from "../call/parts.ts";
 import type { Agent, Principal } from "../core/call.ts";
@@ -21,6 +20,7 @@ import type { Log } from "../core/log.ts";
 import { cleanText } from "../core/text.ts";
 import type { Progress } from "../core/tool.ts";
 import { instructions } from "./instructions.ts";
+import { type PendingState, pendingState } from "./pending-state.ts";
 import type { Prompts } from "./prompts.ts";
 import type { ToolList } from "./tool-list.ts";
 
@@ -54,13 +54,12 @@ const LIST_HINT = { ttlMs: 60_000, cacheScope: "private" as const };
  * path (and so the audit trail) sees them. Everything that does not depend on the principal is made once, here.
  */
 export function createServerFactory(parts: ServerParts): CreateServer {
-  const codec = createRequestStateCodec<Pending>({ key: parts.stateKey, ttlSeconds: CONFIRMATION_TTL_MS / 1000 });
+  const states = pendingState(parts.stateKey);
   const info = { name: "mcp-aws-server", title: "AWS", version: parts.version };
   const options = {
     capabilities: { tools: {}, prompts: {} },
     instructions,
     cacheHints: { "tools/list": LIST_HINT, "prompts/list": LIST_HINT },
-    requestState: { verify: codec.verify },
     // The SDK's shim for older clients answers a failed question by itself, past the audit trail; see askOlderClient.
     inputRequired: { legacyShim: false },
   };
@@ -99,14 +98,15 @@ export function createServerFactory(parts: ServerParts): CreateServer {
         signal: envelope ? context.mcpReq.signal : cancellation(context),
         progress: progressOf(context),
         canAsk: asksForms(capabilities?.elicitation) ? via : undefined,
-        answer: answerOf(context, via),
+        // Verified here and not by the SDK, which would refuse what is forged past the audit trail.
+        answer: await answerOf(context, via, states.open),
         traceId: traceIdOf(context),
       };
       let reply = await parts.handleCall(call);
       if (reply.kind === "question" && !envelope) {
         reply = await parts.handleCall({ ...call, answer: await askOlderClient(context, reply.question) });
       }
-      return toProtocol(reply, (pending) => codec.mint(pending));
+      return toProtocol(reply, states.seal);
     });
     return server;
   };
@@ -133,9 +133,14 @@ function cancellation(context: ServerContext): AbortSignal {
   return disconnected ? AbortSignal.any([context.mcpReq.signal, disconnected]) : context.mcpReq.signal;
 }
 
-function answerOf(context: ServerContext, via: Answer["via"]): Answer | undefined {
-  const pending = context.mcpReq.requestState<Pending>();
-  if (pending === undefined) return undefined;
+async function answerOf(
+  context: ServerContext,
+  via: Answer["via"],
+  open: PendingState["open"],
+): Promise<Answer | undefined> {
+  const state = context.mcpReq.requestState();
+  if (state === undefined) return undefined;
+  const pending = await open(state);
   const given = inputResponse(context.mcpReq.inputResponses, QUESTION);
   if (given.kind !== "elicit") return { pending, via, action: "missing", content: {} };
   return { pending, via, action: given.action, content: given.action === "accept" ? (given.content ?? {}) : {} };
@@ -183,7 +188,7 @@ function traceIdOf(context: ServerContext): string | undefined {
   return typeof parent === "string" ? /^[0-9a-f]{2}-([0-9a-f]{32})-/.exec(parent)?.[1] : undefined;
 }
 
-async function toProtocol(reply: CallReply, mint: (pending: Pending) => Promise<string>) {
+async function toProtocol(reply: CallReply, seal: PendingState["seal"]) {
   const _meta = { "mcp-aws-server/call_id": reply.callId };
   switch (reply.kind) {
     case "unknown_tool":
@@ -192,7 +197,7 @@ async function toProtocol(reply: CallReply, mint: (pending: Pending) => Promise<
       const { message, form, pending } = reply.question;
       const asked: InputRequiredResult = inputRequired({
         inputRequests: { [QUESTION]: inputRequired.elicit({ message, requestedSchema: form }) },
-        requestState: await mint(pending),
+        requestState: await seal(pending),
       });
       return asked;
     }

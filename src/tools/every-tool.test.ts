@@ -7,18 +7,11 @@ import { assertClean } from "../../test/support/hostile.ts";
 import { readRows } from "../../test/support/scene.ts";
 import type { Stage } from "../../test/support/stage.ts";
 import { startWorld, type World } from "../../test/support/world.ts";
-import { stageAudit } from "./audit/stage-support.ts";
 import { catalog } from "./catalog.ts";
-import { stageCloudwatch } from "./cloudwatch/stage-support.ts";
-import { stageCost } from "./cost/stage-support.ts";
-import { stageEc2 } from "./ec2/stage-support.ts";
-import { stageEcs } from "./ecs/stage-support.ts";
-import { stageLogs } from "./logs/stage-support.ts";
-import { stageRds } from "./rds/stage-support.ts";
+import { stageAll } from "./stage-support.ts";
 
 // What every tool does alike: answer, use exactly what it declares, and fail in words one can act upon.
 
-const STAGES = [stageEc2, stageEcs, stageRds, stageCloudwatch, stageLogs, stageCost, stageAudit];
 /** Some 20,000 tokens. */
 const MAX_REPLY_BYTES = 80_000;
 /** Signing names that are not the IAM prefix. */
@@ -38,11 +31,11 @@ function assertNoSecret(text: string): void {
 }
 
 let world: World;
-const stage: Stage = {};
+let stage: Stage;
 
 before(async () => {
   world = await startWorld();
-  for (const set of STAGES) Object.assign(stage, await set(world));
+  stage = await stageAll(world);
   world.proxy.clearRequests();
 });
 after(() => world?.close());

@@ -64,6 +64,26 @@ export class TrailSetup {
   }
 
   /**
+   * What replicas sign pending confirmations with; `undefined` when every process has a key of its own.
+   * @throws ConfigError when it cannot be read or is no key, or when the replicas have no database in common
+   */
+  async stateKey(): Promise<Uint8Array | undefined> {
+    const arn = this.#settings.state_key_arn;
+    if (arn === undefined) return undefined;
+    if (!this.inPostgres) {
+      throw new ConfigError(
+        "state_key_arn needs the audit trail in PostgreSQL (audit_database_url, or audit_database_host and so on): servers that share a key and no database would each take the same confirmation once.",
+      );
+    }
+    const [{ fetchSecret }, { parseStateKey }] = await Promise.all([
+      import("../aws/control-secrets.ts"),
+      import("./state-key.ts"),
+    ]);
+    const secret = await configuredAsync("state_key_arn: ", async () => fetchSecret(await this.#clients(), arn));
+    return configuredAsync(`state_key_arn ${arn}: `, async () => parseStateKey(secret));
+  }
+
+  /**
    * What verification needs; nothing is made.
    * @throws ConfigError
    */

@@ -131,7 +131,16 @@ for (const transport of ["stdio", "http"] as const) {
 
       test("stopping wants the id typed, exactly", async () => {
         const id = next(running);
-        for (const typed of ["", "yes", id.slice(0, -1), id.toUpperCase(), `${id} ${id}`]) {
+        for (const typed of [
+          "",
+          "yes",
+          id.slice(0, -1),
+          id.toUpperCase(),
+          `${id} ${id}`,
+          ` ${id}`,
+          `${id}\n`,
+          `${id}\u200B`,
+        ]) {
           seat.answer = () => ({ action: "accept", content: { resource_id: typed } });
           const reply = await stop(id);
           assert.equal(reply.content.error.kind, "declined", `typed ${JSON.stringify(typed)}`);
@@ -142,7 +151,7 @@ for (const transport of ["stdio", "http"] as const) {
         assert.deepEqual(form.required, ["resource_id"]);
         assert.match(seat.asked.at(-1)?.message ?? "", /wants to stop this t3\.micro.*interrupted\.\n/);
 
-        seat.answer = () => ({ action: "accept", content: { resource_id: `  ${id}\n` } });
+        seat.answer = () => ({ action: "accept", content: { resource_id: id } });
         const reply = await stop(id);
         assert.equal(reply.content.previous_state, "running");
         assert.equal(changes(scene.proxy, id).length, 1);

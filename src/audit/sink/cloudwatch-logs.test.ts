@@ -267,6 +267,7 @@ test("an end between put and cursor repeats events and loses none", async (t) =>
     release: (name) => state.release(name),
     shipped: () => state.shipped(),
     resetShipped: (writer) => state.resetShipped(writer),
+    useOnce: (id, ttl) => state.useOnce(id, ttl),
     close: () => state.close(),
     markShipped: (writer, seq) => {
       marks += 1;

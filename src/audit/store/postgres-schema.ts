@@ -127,12 +127,21 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON state.leases TO ${ROLES.retention};
 GRANT EXECUTE ON FUNCTION audit.retire_partition(text) TO ${ROLES.retention};
 `;
 
+/** Nothing in it is ever changed: what was used stays used until it is removed. */
+const USED = `
+CREATE TABLE state.used (id text COLLATE "C" PRIMARY KEY, "until" timestamptz NOT NULL);
+CREATE INDEX used_until ON state.used ("until");
+REVOKE ALL ON state.used FROM PUBLIC;
+GRANT SELECT, INSERT, DELETE ON state.used TO ${ROLES.writer};
+`;
+
 export const MIGRATIONS: readonly Migration[] = [
   {
     version: 1,
     description: "trail, checkpoints, tombstones, state",
     sql: [CREATE_ROLES, TABLES, FUNCTIONS, TRIGGERS, GRANTS].join("\n"),
   },
+  { version: 2, description: "confirmations used once by replicas", sql: USED },
 ];
 
 /** The newest version that this program knows. */

@@ -54,6 +54,20 @@ class PostgresState implements AuditState {
     await this.#query("UPDATE state.shipped SET seq = 0 WHERE writer = $1", [writer]);
   }
 
+  async useOnce(id: string, ttlMs: number): Promise<boolean> {
+    // More may go than can come: the table holds what one ttl brings.
+    await this.#query(
+      'DELETE FROM state.used WHERE id IN (SELECT id FROM state.used WHERE "until" < clock_timestamp() LIMIT 100)',
+      [],
+    );
+    const rows = await this.#query(
+      `INSERT INTO state.used (id, "until") VALUES ($1, clock_timestamp() + $2::float8 * interval '1 ms')
+       ON CONFLICT (id) DO NOTHING RETURNING id`,
+      [id, ttlMs],
+    );
+    return rows.length === 1;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await this.#turn;

@@ -202,3 +202,20 @@ test("leases are one's own until they end, and cursors never go back", async (t)
   await b.resetShipped("w");
   assert.deepEqual(await a.shipped(), new Map([["w", 0]]));
 });
+
+test("an id is used once, whoever asks, and forgotten when its time is over", async (t) => {
+  const states = Array.from({ length: 4 }, () => openPostgresState(targetOf(db.writer)));
+  t.after(() => Promise.all(states.map((state) => state.close())));
+  for (let round = 0; round < 10; round += 1) {
+    const all = await Promise.all(
+      states.flatMap((state) => [1, 2, 3].map(() => state.useOnce(`id-${round}`, 600_000))),
+    );
+    assert.equal(all.filter(Boolean).length, 1);
+  }
+  const [a] = states;
+  assert.equal(await a?.useOnce("short", 1), true);
+  await eventually(async () => (await a?.useOnce("short", 600_000)) === true);
+  assert.equal(await a?.useOnce("short", 600_000), false);
+  const kept = await query(db.superuser, "SELECT id FROM state.used");
+  assert.equal(kept.length, 11);
+});

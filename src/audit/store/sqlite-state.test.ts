@@ -48,6 +48,21 @@ test("a cursor never goes back but when it is reset, and outlives the process", 
   await again.close();
 });
 
+test("an id is used once, by whoever comes first, until its time is over", async (t) => {
+  const file = join(temporaryDirectory(t), "state.db");
+  let now = 1_000_000;
+  const [a, b] = [openSqliteState(file, () => now), openSqliteState(file, () => now)];
+  const both = await Promise.all([a.useOnce("x", 1_000), b.useOnce("x", 1_000)]);
+  assert.deepEqual(both.sort(), [false, true]);
+  assert.equal(await b.useOnce("y", 1_000), true);
+  now += 999;
+  assert.equal(await a.useOnce("x", 1_000), false);
+  now += 1;
+  assert.equal(await a.useOnce("x", 1_000), true);
+  await a.close();
+  await b.close();
+});
+
 test("an error names the file, and the next use opens it again", async (t) => {
   const dir = temporaryDirectory(t);
   const file = join(dir, "state.db");

@@ -8,7 +8,7 @@ import type { AuditState } from "../state.ts";
 const BUSY_MS = 250;
 
 /**
- * Cursors and leases in a database of their own (0600), shared by the processes that write one trail. Opened at the
+ * Cursors, leases and used confirmations in a database of their own (0600), shared by the processes that write one trail. Opened at the
  * first use, and again after an error. Nothing in it is evidence: when it is damaged, it may be deleted.
  * @param now wall clock in milliseconds, which the processes have in common
  */
@@ -70,6 +70,17 @@ class SqliteState implements AuditState {
     });
   }
 
+  useOnce(id: string, ttlMs: number): Promise<boolean> {
+    const now = this.#now();
+    return this.#use((db) => {
+      db.prepare("DELETE FROM used WHERE id IN (SELECT id FROM used WHERE until <= ? LIMIT 100)").run(now);
+      const { changes } = db
+        .prepare("INSERT INTO used (id, until) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .run(id, now + ttlMs);
+      return changes === 1;
+    });
+  }
+
   async close(): Promise<void> {
     this.#db?.close();
     this.#db = undefined;
@@ -103,6 +114,8 @@ function open(file: string): DatabaseSync {
     db.exec(`
       CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL) STRICT;
       CREATE TABLE IF NOT EXISTS shipped (writer TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
+      CREATE TABLE IF NOT EXISTS used (id TEXT PRIMARY KEY, until INTEGER NOT NULL) STRICT;
+      CREATE INDEX IF NOT EXISTS used_until ON used (until);
     `);
     return db;
   } catch (error) {

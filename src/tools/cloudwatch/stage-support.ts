@@ -21,7 +21,7 @@ const HOUR_MS = 3_600_000;
 const CPU = ["AWS/EC2", "CPUUtilization", "InstanceId", "i-0123456789abcdef0"];
 
 /** A metric, an alarm on it under a composite one, and a dashboard that shows both, with a widget in another region. */
-export async function stageCloudwatch({ proxy }: World): Promise<Stage> {
+export async function stageCloudwatch({ proxy }: Pick<World, "proxy">): Promise<Stage> {
   const cloudwatch = new CloudWatchClient(awsClientConfig(proxy.url, "us-east-1"));
   const dimensions = [{ Name: "service", Value: "checkout" }];
   await cloudwatch.send(

@@ -10,7 +10,7 @@ import type { Stage } from "../../../test/support/stage.ts";
 import type { World } from "../../../test/support/world.ts";
 
 /** Costs from moto's queue; the rest, which moto lacks, from the proxy. */
-export async function stageCost({ proxy }: World): Promise<Stage> {
+export async function stageCost({ proxy }: Pick<World, "proxy">): Promise<Stage> {
   const amounts = { "Amazon Elastic Compute Cloud - Compute": "12.5", "AWS Cost Explorer": "0.01" };
   const costs = costAndUsage([{ start: "2026-01-01", end: "2026-01-02", amounts }]);
   await queueCosts(proxy.url, proxy.accountId, [costs, costAndUsage([{ ...JANUARY, amounts: "100" }])]);

@@ -3,7 +3,7 @@ import type { Stage } from "../../../test/support/stage.ts";
 import type { World } from "../../../test/support/world.ts";
 
 /** One running and one stopped instance. */
-export async function stageEc2({ proxy }: World): Promise<Stage> {
+export async function stageEc2({ proxy }: Pick<World, "proxy">): Promise<Stage> {
   const { running, stopped } = await launch(proxy.url, { running: 1, stopped: 1, tags: { Name: "web-1" } });
   const missing = { instance_id: "i-0123456789abcdef0" };
   return {

@@ -62,6 +62,7 @@ export async function lookupService(
     tags: tagsOf(service.tags),
     state: stateOf(service),
     name: undefined,
+    made: service.createdAt?.toISOString(),
     partOf: [
       { type: "ecs:cluster", id: place.cluster, tags: clusterTags },
       // What runs now is as much part of it as what is to run.

@@ -9,7 +9,7 @@ import type { Stage } from "../../../test/support/stage.ts";
 import type { World } from "../../../test/support/world.ts";
 
 /** A service `deploy-web` that runs the first of three revisions, and a family nobody uses. */
-export async function stageDeploy({ proxy }: World): Promise<Stage> {
+export async function stageDeploy({ proxy }: Pick<World, "proxy">): Promise<Stage> {
   const ecs = new ECSClient(awsClientConfig(proxy.url, "us-east-1"));
   const register = (family: string, image: string) =>
     ecs.send(

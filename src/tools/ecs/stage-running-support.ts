@@ -20,7 +20,7 @@ import { nameFromArn } from "./names.ts";
 const CLUSTER = "running-stage";
 
 /** A cluster with a capacity provider of its own, a service that is scaled, and two tasks, one of them stopped. */
-export async function stageRunning({ proxy }: World): Promise<Stage> {
+export async function stageRunning({ proxy }: Pick<World, "proxy">): Promise<Stage> {
   const config = awsClientConfig(proxy.url, "us-east-1");
   const ecs = new ECSClient(config);
   const scaling = new ApplicationAutoScalingClient(config);

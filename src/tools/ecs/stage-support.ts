@@ -4,6 +4,6 @@ import { stageDeploy } from "./stage-deploy-support.ts";
 import { stageRunning } from "./stage-running-support.ts";
 
 /** Sets up what the tools of this folder are tried on. */
-export async function stageEcs(world: World): Promise<Stage> {
+export async function stageEcs(world: Pick<World, "proxy">): Promise<Stage> {
   return { ...(await stageRunning(world)), ...(await stageDeploy(world)) };
 }

@@ -15,7 +15,7 @@ const GROUP = "/app/orders";
 const QUERY = { log_groups: [GROUP], query: "fields @message | sort @timestamp desc" };
 
 /** One group with two streams; the results of Logs Insights, which moto invents, come from the proxy. */
-export async function stageLogs(world: World): Promise<Stage> {
+export async function stageLogs(world: Pick<World, "proxy" | "call">): Promise<Stage> {
   await putLines(world.proxy.url, GROUP, "web/1", ["GET /orders 200", "ERROR no connection"]);
   const body = queryResults([{ "@message": "ERROR no connection", "@ptr": "CmEKJgoi" }], { bytesScanned: 123_456_789 });
   world.proxy.rule({ service: "logs", operation: "GetQueryResults", fault: { kind: "respond", status: 200, body } });

@@ -129,6 +129,7 @@ async function lookup(
     tags: tagsOf(instance.TagList),
     state: statusOf(instance),
     name: tagsOf(instance.TagList).Name || undefined,
+    made: instance.DbiResourceId,
     ...(instance.DBClusterIdentifier && { partOf: [{ type: "rds:cluster", id: instance.DBClusterIdentifier }] }),
     data: { instance, existing },
   };

@@ -182,6 +182,7 @@ describe(`${TOOL}, what policy gets to see`, () => {
       tags: { env: "dev", Name: "Before" },
       state: "available",
       name: "Before",
+      made: "db-ORDERSDB 2026-11-20T03:05:00.000Z",
       partOf: [{ type: "rds:db", id: "orders-db", tags: { env: "prod", "mcp:self": "true" } }],
     });
   });

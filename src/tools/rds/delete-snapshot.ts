@@ -92,6 +92,7 @@ async function lookup(
     tags,
     state: statusOf(snapshot),
     name: tags.Name || undefined,
+    made: `${snapshot.DbiResourceId ?? ""} ${snapshot.SnapshotCreateTime?.toISOString() ?? ""}`,
     // By name as well as by tags: what protects a database by its name holds for its snapshots after it is gone.
     ...(snapshot.DBInstanceIdentifier && {
       partOf: [

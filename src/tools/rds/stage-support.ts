@@ -29,7 +29,7 @@ export async function createDb(endpoint: string, id: string, more: object = {}):
 }
 
 /** One database with one snapshot, and what Performance Insights says of it: moto has none. */
-export async function stageRds({ proxy }: World): Promise<Stage> {
+export async function stageRds({ proxy }: Pick<World, "proxy">): Promise<Stage> {
   await createDb(proxy.url, ID, { EnablePerformanceInsights: true, Tags: [{ Key: "env", Value: "prod" }] });
   const rds = new RDSClient(awsClientConfig(proxy.url, "us-east-1"));
   await rds.send(new CreateDBSnapshotCommand({ DBInstanceIdentifier: ID, DBSnapshotIdentifier: "staged-snapshot" }));
