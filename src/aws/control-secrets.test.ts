@@ -157,7 +157,11 @@ for (const { service, put, limit, make } of services) {
 test("a parameter keeps its key, description and pattern, and may grow", async () => {
   const kept = { KeyId: "alias/keys-of-mcp", Description: "API keys", AllowedPattern: ".*" };
   const place = await parameter("one", kept);
+  aws.proxy.clearRequests();
   await storedText(aws.control, place.arn).write("two");
+  const [sent] = aws.proxy.requests.filter(({ operation }) => operation === "PutParameter");
+  // Said each time: AWS would take the account's default key otherwise, which this moto does not.
+  assert.equal(sent?.parameters.KeyId, kept.KeyId);
   const ParameterFilters = [{ Key: "Name", Option: "Equals", Values: [place.name] }];
   const { Parameters } = await ssm.send(new DescribeParametersCommand({ ParameterFilters }));
   const { KeyId, Description, AllowedPattern, Type, Tier } = Parameters?.[0] ?? {};
@@ -170,6 +174,13 @@ test("a parameter whose key cannot be found out is not written", async () => {
   const rule = aws.proxy.rule({ service: "ssm", operation: "DescribeParameters", fault: { kind: "denied" } });
   await assert.rejects(storedText(aws.control, place.arn).write("two"), /ssm:DescribeParameters/);
   rule.remove();
+  const body = JSON.stringify({ Parameters: [] });
+  const hidden = aws.proxy.rule({
+    ...{ service: "ssm", operation: "DescribeParameters" },
+    fault: { kind: "respond", status: 200, contentType: "application/x-amz-json-1.1", body },
+  });
+  await assert.rejects(storedText(aws.control, place.arn).write("two"), /does not show the key it is encrypted with$/);
+  hidden.remove();
   assert.equal(await place.now(), "one");
 });
 
