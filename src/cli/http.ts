@@ -57,7 +57,10 @@ export async function runHttp(settings: Settings): Promise<void> {
         return scope === undefined ? undefined : insufficientScope(oauth.advice, scope);
       },
       metadata: oauth?.metadata,
-      readiness: app.readiness,
+      readiness: () => {
+        const { notes, ...rest } = app.readiness();
+        return { ...rest, notes: [...notes, ...(oauth?.notes() ?? [])] };
+      },
       log: app.log,
     },
     {

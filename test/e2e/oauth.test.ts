@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import {
   Client,
@@ -273,10 +276,13 @@ describe("an issuer that comes, changes and goes", { concurrency: true }, () => 
     for (let i = 0; i < 50; i += 1) assert.equal(await status(token), 503);
     assert.equal(issuer.requests.length, asked, "more requests do not make more looks");
     assert.equal(await status(bearer(await issuer.token({ aud: "x" }))), 401, "what could never be good needs no keys");
-    assert.equal((await send(server.url, { method: "GET", path: "/readyz" })).status, 200);
+    const ready = async () => JSON.parse((await send(server.url, { method: "GET", path: "/readyz" })).text);
+    const { status: readiness, notes } = await ready();
+    assert.deepEqual([readiness, notes], ["ready", ["the OAuth issuer's keys cannot be had"]], "keys may still let in");
     assert.match(server.stderr(), /the issuer's keys cannot be had/);
     issuer.mood = { kind: "well" };
     await eventually(async () => (await status(token)) === 200, PATIENCE_MS);
+    assert.deepEqual((await ready()).notes, []);
   });
 
   test("its new keys are found, and those taken back are forgotten with the tokens they signed", async () => {
@@ -308,6 +314,40 @@ describe("an issuer that comes, changes and goes", { concurrency: true }, () => 
     assert.equal(await status(token), 200);
     assert.equal(await status(bearer(await issuer.token({ sub: "bob" }))), 200);
   });
+});
+
+describe("an issuer over TLS", () => {
+  const dir = temporaryHome();
+  const openssl = (command: string) =>
+    execFileSync(process.env.OPENSSL ?? "openssl", command.split(" "), { cwd: dir, stdio: "pipe" });
+  const read = (name: string) => readFileSync(join(dir, name), "utf8");
+
+  before(() => {
+    const key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    openssl(`req -x509 ${key} -subj /CN=ca -keyout ca.key -out ca.pem -days 2`);
+    openssl(`req ${key} -subj /CN=localhost -keyout key.pem -out request.pem`);
+    writeFileSync(join(dir, "names"), "subjectAltName=DNS:localhost");
+    const sign = "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names";
+    openssl(`${sign} -days 1 -out valid.pem`);
+    openssl(`${sign} -days -1 -out expired.pem`);
+  });
+
+  for (const [what, certificate, trusted, status] of [
+    ["with a good certificate", "valid.pem", true, 200],
+    ["with an expired certificate", "expired.pem", true, 503],
+    ["of a CA that nobody knows", "valid.pem", false, 503],
+  ] as const) {
+    test(what, async () => {
+      const issuer = await newIssuer({ tls: { key: read("key.pem"), cert: read(certificate) } });
+      const env = trusted ? { NODE_EXTRA_CA_CERTS: join(dir, "ca.pem") } : {};
+      const server = await start({ issuer, env });
+      const reply = await ask(server.url, list, bearer(await issuer.token()));
+      assert.equal(reply.status, status, server.stderr());
+      assert.equal(issuer.requests.length > 0, trusted && status === 200);
+      if (status === 503)
+        assert.match(server.stderr(), /"problem":"https:[^"]*: (CERT_HAS_EXPIRED|UNABLE_TO_VERIFY_LEAF_SIGNATURE)/);
+    });
+  }
 });
 
 describe("the official client", () => {
