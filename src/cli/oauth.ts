@@ -56,7 +56,7 @@ export async function openOauth(
     algorithms: settings.oauth_algorithms,
     userClaim: settings.oauth_user_claim,
     principals,
-    onProblem: (problem) => log().error({ issuer, problem }, "the issuer's keys cannot be had; those held stay in use"),
+    onProblem: (problem) => log().error({ issuer, problem }, "the issuer's keys cannot be had"),
     onKeys: (keys) => log().info({ issuer, keys }, "the issuer's keys were read"),
   });
   const notes = () => (tokens.reachable() ? [] : ["the OAuth issuer's keys cannot be had"]);

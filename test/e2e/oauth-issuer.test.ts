@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
@@ -150,6 +150,18 @@ describe("what is configured in part", () => {
     const local = server.url.replace("0.0.0.0", "127.0.0.1");
     assert.equal((await ask(local, list)).status, 401);
     assert.equal((await ask(local, list, bearer(await well.token()))).status, 200);
+  });
+
+  test("what tokens need is loaded only where they are accepted", async () => {
+    const loadedBy = async (server: HttpServerProcess, dir: string) => {
+      await server.stop();
+      return readdirSync(dir).some((name) => readFileSync(join(dir, name), "utf8").includes("/node_modules/jose/"));
+    };
+    const [without, withTokens] = [temporaryHome(), temporaryHome()];
+    const plain = await startHttpServer({ env: { NODE_V8_COVERAGE: without } });
+    assert.equal(await loadedBy(plain, without), false);
+    const server = await start({ issuer: await newIssuer(), env: { NODE_V8_COVERAGE: withTokens } });
+    assert.equal(await loadedBy(server, withTokens), true);
   });
 
   test("without, there is no metadata, tokens are nothing, and the challenge speaks of none", async () => {
