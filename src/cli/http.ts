@@ -85,11 +85,12 @@ export async function runHttp(settings: Settings): Promise<void> {
   });
   // In the background: the server starts whether the issuer can be reached or not.
   void oauth?.prepare();
-  process.stderr.write(`Serving MCP on ${http.url}${open ? " (read-only: no API key exists)" : ""}\n`);
   endOrderly(app, async () => {
     await http.close();
     refusals.flush();
   });
+  // Last: whoever reads it may send SIGTERM at once.
+  process.stderr.write(`Serving MCP on ${http.url}${open ? " (read-only: no API key exists)" : ""}\n`);
 }
 
 function openKeys(dir: string): KeyStore {

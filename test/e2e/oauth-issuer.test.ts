@@ -154,7 +154,7 @@ describe("what is configured in part", () => {
 
   test("what tokens need is loaded only where they are accepted", async () => {
     const loadedBy = async (server: HttpServerProcess, dir: string) => {
-      await server.stop();
+      assert.equal(await server.stop(), 0);
       return readdirSync(dir).some((name) => readFileSync(join(dir, name), "utf8").includes("/node_modules/jose/"));
     };
     const [without, withTokens] = [temporaryHome(), temporaryHome()];
