@@ -147,6 +147,13 @@ describe("an issuer that is well", () => {
     });
   });
 
+  test("a tool that is not served is unknown, and no scope is asked for in vain", async () => {
+    const smaller = await start({ issuer, args: ["--exclude-tools", "ec2_stop_instance"] });
+    const reply = await ask(smaller.url, stop, bearer(await issuer.token()));
+    assert.equal(reply.headers["www-authenticate"], undefined);
+    assert.match(reply.json.error?.message ?? "", /^Unknown tool/);
+  });
+
   describe("a session", () => {
     const ping = legacyRequest("ping");
     const inSession = async (session: Record<string, string>, headers: Record<string, string>) =>
