@@ -69,7 +69,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       metadata: oauth?.metadata,
       readiness: () => {
         const { notes, ...rest } = app.readiness();
-        return { ...rest, notes: [...notes, ...notesOf(keys.problem(), edge.problem())] };
+        return { ...rest, notes: [...notes, ...notesOf(keys.problem(), edge.problem()), ...(oauth?.notes() ?? [])] };
       },
       log,
     },
@@ -95,13 +95,14 @@ export async function runHttp(settings: Settings): Promise<void> {
   });
   // In the background: the server starts whether the issuer can be reached or not.
   void oauth?.prepare();
-  const note = anonymous ? ` (without authentication: everybody is ${anonymous.roles.join(", ")})` : "";
-  process.stderr.write(`Serving MCP on ${http.url}${note}\n`);
   endOrderly(app, async () => {
     await http.close();
     closeKeys();
     refusals.flush();
   });
+  // Last: whoever reads it may send SIGTERM at once.
+  const note = anonymous ? ` (without authentication: everybody is ${anonymous.roles.join(", ")})` : "";
+  process.stderr.write(`Serving MCP on ${http.url}${note}\n`);
 }
 
 /** What an operator may want to know is no reason to send no requests here. */
