@@ -295,7 +295,8 @@ describe("in AWS's answers", () => {
       t.diagnostic(
         `${fields.length} fields in ${groups.length} groups, ${through.size} of ${STRINGS.length} came through`,
       );
-      assert.ok(through.size > STRINGS.length / 2, "the test looks at what it sent");
+      // Where a field is cut short, the first of each portion.
+      assert.ok(through.size > PORTIONS.length / 2, "the test looks at what it sent");
     });
   }
 });
