@@ -212,7 +212,8 @@ export function createCallHandler(parts: CallParts): HandleCall {
   }
 
   async function unknownTool(call: Call, policy: Policy): Promise<CallReply> {
-    const what = `Unknown tool: ${cleanText(call.request.tool, 64)}`;
+    // A client may call a tool anything, its key included.
+    const what = `Unknown tool: ${nameForLog(call.request.tool)}`;
     const error = { kind: "not_found", message: what };
     await parts.audit.record(row(call, { event: "outcome", result: "not_found", error }));
     const usable = parts.catalog.filter(({ name }) => policy.mayEverUse(call.request.principal, name));
@@ -227,9 +228,9 @@ export function createCallHandler(parts: CallParts): HandleCall {
     return event;
   }
 
-  /** A client may call a tool anything. */
-  function nameForLog(tool: string): unknown {
-    return parts.redact(cleanText(tool, 64));
+  /** A client may call a tool anything. Secrets go first: half of one would not look like one. */
+  function nameForLog(tool: string): string {
+    return cleanText(String(parts.redact(cleanText(tool, 256))), 64);
   }
 
   function logDefect({ id, request }: Call, thrown: unknown): void {
