@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import * as https from "node:https";
+import * as net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as tls from "node:tls";
@@ -162,6 +164,20 @@ describe("another CA", () => {
       files.write("clients.pem", root.ca);
       await eventually(() => reloads(server) === before + 2);
     }
+  });
+
+  test("a handshake that began before does not end after it", async () => {
+    const files = tlsHome(serverCert, root, PRINCIPALS);
+    const server = await start(files);
+    const { port } = new URL(server.url);
+    const early = net.connect({ port: Number(port), host: "127.0.0.1" }).resume();
+    early.on("error", () => {});
+    await once(early, "connect");
+    assert.equal((await list(server.url, ci)).status, 200, "by now the server has accepted it");
+    assert.equal(early.closed, false);
+    files.write("clients.pem", other.ca);
+    await eventually(() => reloads(server) === 1);
+    await eventually(() => early.closed, 5_000);
   });
 
   test("an answer that is under way reaches its client, and the connection ends with it", async () => {
