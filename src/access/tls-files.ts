@@ -22,7 +22,7 @@ export interface TlsMaterial {
   warnings: string[];
 }
 
-const EXPIRES_SOON_MS = 14 * 86_400_000;
+export const EXPIRES_SOON_MS = 14 * 86_400_000;
 const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[\s\S]*?(?:-----END [A-Z0-9 ]+-----|$)/g;
 
 /**

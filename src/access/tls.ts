@@ -7,10 +7,9 @@ import type { Log } from "../core/log.ts";
 import { clientCertificate } from "./certificate.ts";
 import type { Presented } from "./credentials.ts";
 import { underlying } from "./peer.ts";
-import { readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
+import { EXPIRES_SOON_MS, readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
 
 const LOOK_MS = 1_000;
-const EXPIRES_SOON_MS = 14 * 86_400_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Forward secrecy and authenticated encryption, or nothing. */
 const CIPHERS = [
