@@ -103,6 +103,8 @@ export class ServerTls {
   problem(): string | undefined {
     if (this.#problem !== undefined)
       return "the TLS files have changed and cannot be used; the old certificates stay in force (the log says why)";
+    if ((this.#material.crlValidTo ?? Number.POSITIVE_INFINITY) <= Date.now())
+      return "a revocation list has run out: all clients of its CA are refused until there is a new one";
     const left = this.#material.validTo - Date.now();
     if (left <= 0) return "the server's TLS certificate has expired";
     return left < EXPIRES_SOON_MS ? "the server's TLS certificate expires in less than 14 days" : undefined;

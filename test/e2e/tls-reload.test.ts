@@ -57,10 +57,10 @@ async function shown(url: string): Promise<string | undefined> {
   return promise.finally(() => socket.destroy());
 }
 
-async function notes(url: string): Promise<string[]> {
+async function readyz(url: string, agent: https.Agent | false = false): Promise<string[]> {
   const { port } = new URL(url);
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const options = { port, path: "/readyz", ca: root.ca, cert: ci.cert, key: ci.key, agent: false };
+  const options = { hostname: "127.0.0.1", port, path: "/readyz", ca: root.ca, cert: ci.cert, key: ci.key, agent };
   https
     .get(options, (response) => {
       let text = "";
@@ -225,6 +225,23 @@ describe("revocation", () => {
     agent.destroy();
   });
 
+  test("when the list runs out, nobody gets in, and it shows", async () => {
+    const files = tlsHome(serverCert, root, PRINCIPALS, root.crl(5 / 86_400));
+    const server = await start(files);
+    const agent = keptAlive();
+    assert.equal((await list(server.url, ci, agent)).status, 200);
+    await eventually(async () => (await list(server.url, ci)).failed !== undefined);
+    const kept = await readyz(server.url, agent);
+    assert.ok(
+      kept.some((note) => /revocation list has run out/.test(note)),
+      String(kept),
+    );
+    files.write("clients.crl", root.crl());
+    await eventually(async () => (await list(server.url, ci)).status === 200);
+    assert.deepEqual(await readyz(server.url), []);
+    agent.destroy();
+  });
+
   test("with a list of another CA, nobody gets in: nothing is known of them", async () => {
     const server = await start(tlsHome(serverCert, root, PRINCIPALS, other.crl()));
     assert.notEqual((await list(server.url, ci)).failed, undefined);
@@ -253,7 +270,7 @@ describe("what cannot be used changes nothing, and shows", () => {
   for (const [what, spoil, message] of broken) {
     test(what, async () => {
       spoil(files.file);
-      await eventually(async () => (await notes(server.url)).some((note) => /TLS files have changed/.test(note)));
+      await eventually(async () => (await readyz(server.url)).some((note) => /TLS files have changed/.test(note)));
       await eventually(() => message.test(server.stderr()));
       const said = server.stderr();
       assert.equal((await list(server.url, ci)).status, 200, "the old ones are in force");
@@ -264,7 +281,7 @@ describe("what cannot be used changes nothing, and shows", () => {
       files.write("server.key", serverCert.key);
       files.write("clients.pem", root.ca);
       files.write("clients.crl", crl);
-      await eventually(async () => (await notes(server.url)).length === 0);
+      await eventually(async () => (await readyz(server.url)).length === 0);
       assert.equal(reloads(server), 0, "they are what has been in force all the time");
     });
   }
