@@ -15,8 +15,9 @@ export interface PolicyEngine {
   decide(question: PolicyQuestion): Decision;
   /**
    * Whether there could be a resource, a time and a confirmation for which this caller may use the tool. False means
-   * that `decide` would deny every call. Exact for policies that depend on caller and tool alone; conditions on anything
-   * else are taken for possible.
+   * that `decide` would deny every call. True where some call could be allowed as far as caller, tool, confirmation and
+   * rehearsal decide; conditions on anything else are taken one by one, so that of two that contradict each other neither
+   * is seen to.
    */
   mayEverUse(principal: Principal, tool: string): boolean;
   /** Oddities in site policies that are no errors; for the log at start. */
@@ -164,10 +165,10 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     return refusal;
   }
 
-  /** Partial evaluation: caller and tool are given, everything else is unknown. */
-  function couldAllow(principal: Principal, { name, effect }: PolicyTool): boolean {
+  /** Partial evaluation: caller, tool and these facts are given, everything else is unknown. */
+  function residualsOf(principal: Principal, { name, effect }: PolicyTool, facts: Context) {
     const open = ["confirmed", "approved", "dry_run", "time", "affected", "recent_changes"];
-    const context = { ...Object.fromEntries(open.map((fact) => [fact, unknown(fact)])), via: principal.via };
+    const context = { ...Object.fromEntries(open.map((fact) => [fact, unknown(fact)])), via: principal.via, ...facts };
     const action = { uid: { type: "Action", id: name }, attrs: {}, parents: [{ type: "Action", id: effect }] };
     const answer = attempt(() =>
       cedar.isAuthorizedPartial({
@@ -180,7 +181,22 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
         validateRequest: false,
       }),
     );
-    return !(answer instanceof Error) && answer.type === "residuals" && answer.response.decision !== "deny";
+    return answer instanceof Error || answer.type !== "residuals" ? undefined : answer.response;
+  }
+
+  function couldAllow(principal: Principal, tool: PolicyTool): boolean {
+    const all = residualsOf(principal, tool, {});
+    if (all === undefined || all.decision !== null) return all?.decision === "allow";
+    const open = new Set(all.nontrivialResiduals);
+    if (!policies.some(({ id, json }) => json.effect === "forbid" && open.has(id))) return true;
+    // A permit and a forbid that both stay open may contradict each other: what is yes or no is tried either way.
+    const rehearsals = used.fact("dry_run") ? [false, true] : [false];
+    return rounds.some(({ confirmed, approved }) =>
+      rehearsals.some((dry_run) => {
+        const some = residualsOf(principal, tool, { confirmed, approved, dry_run });
+        return some !== undefined && some.decision !== "deny";
+      }),
+    );
   }
 
   /** Callers with the same roles, signed in the same way, are one to policies that name nobody. */

@@ -1,4 +1,3 @@
-import type { PolicyEngine } from "../access/policy.ts";
 import { VIAS } from "../access/policy-cases.ts";
 import { type Decision, explainDecision, type PolicyQuestion } from "../access/policy-question.ts";
 import { type Policy, placeOf } from "../access/policy-set.ts";
