@@ -117,7 +117,7 @@ const FRESH: Readonly<Record<string, () => Record<string, unknown>>> = {
 };
 
 /** What of a text has to be found again: white space may be joined, long texts cut, quotes in a question escaped. */
-export function traceOf(text: string): string {
+function traceOf(text: string): string {
   return cleanText(text, 16_000).replace(/\s+/g, " ").trim().slice(0, 20);
 }
 export const plain = (text: string) => text.replace(/\s+/g, " ");
@@ -204,7 +204,7 @@ export function assertData(tool: Tool, { result, content }: RawReply, injected: 
 }
 
 /** A short text may be in an honest sentence by chance. */
-export const traceable = (text: string) => traceOf(text).length >= 8;
+const traceable = (text: string) => traceOf(text).length >= 8;
 
 /** The texts of AWS's answers that come through: each is replaced by a mark of its own, and looked for. */
 export async function fieldsOf(
