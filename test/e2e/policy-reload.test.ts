@@ -19,7 +19,8 @@ after(async () => {
   await moto?.stop();
 });
 
-const forbid = (id: string) => `@id("${id}") forbid (principal, action == Action::"ec2_list_instances", resource) when { resource.region == "us-east-1" };\n`;
+const forbid = (id: string) =>
+  `@id("${id}") forbid (principal, action == Action::"ec2_list_instances", resource) when { resource.region == "us-east-1" };\n`;
 
 test("policies reload under load: every call is answered by one set, a broken set changes nothing, and it is on record", async () => {
   const home = temporaryHome();
@@ -51,7 +52,10 @@ test("policies reload under load: every call is answered by one set, a broken se
     await eventually(() => answers.length > count + 20, 30_000);
     assert.deepEqual(answers.at(-1), ["a-2", "b-2"]);
     const { notes } = (await (await fetch(new URL("/readyz", server.url))).json()) as { notes?: string[] };
-    assert.ok(notes?.some((note) => /changed policies cannot be used/.test(note)), JSON.stringify(notes));
+    assert.ok(
+      notes?.some((note) => /changed policies cannot be used/.test(note)),
+      JSON.stringify(notes),
+    );
     write(4);
     await eventually(seen(4), 30_000);
   } finally {
@@ -66,21 +70,32 @@ test("policies reload under load: every call is answered by one set, a broken se
     assert.notEqual(a, "a-3");
   }
   const rows = (await readRows(home)).filter(({ operation }) => operation === "policy_reload" || operation === "start");
-  const details = rows.map(({ detail }) => detail as { policy_version?: string; error?: { message: string } });
-  assert.deepEqual(rows.map(({ operation, result }) => [operation, result]), [
-    ["start", "success"],
-    ["policy_reload", "success"],
-    ["policy_reload", "invalid_input"],
-    ["policy_reload", "success"],
-  ]);
+  const details = rows.map(({ body }) => body?.detail as { policy_version?: string; error?: { message: string } });
+  assert.deepEqual(
+    rows.map(({ operation, result }) => [operation, result]),
+    [
+      ["start", "success"],
+      ["policy_reload", "success"],
+      ["policy_reload", "invalid_input"],
+      ["policy_reload", "success"],
+    ],
+  );
   assert.equal(new Set(details.map(({ policy_version }) => policy_version)).size, 4);
   assert.match(details[2]?.error?.message ?? "", /b\.cedar:3: /);
 });
 
 for (const [what, text, message] of [
   ["malformed", '\n@id("x") permit (principal', /^\S+site\.cedar:2: unexpected end/m],
-  ["of the wrong type", '@id("x")\nforbid (principal, action, resource)\nwhen { context.time.hour == "9" };', /^\S+site\.cedar:3: policy x: /m],
-  ["nested without end", `@id("x") permit (principal, action, resource) when { ${"(".repeat(9_999)} };`, /^\S+site\.cedar:1: more than 32 brackets/m],
+  [
+    "of the wrong type",
+    '@id("x")\nforbid (principal, action, resource)\nwhen { context.time.hour == "9" };',
+    /^\S+site\.cedar:3: policy x: /m,
+  ],
+  [
+    "nested without end",
+    `@id("x") permit (principal, action, resource) when { ${"(".repeat(9_999)} };`,
+    /^\S+site\.cedar:1: more than 32 brackets/m,
+  ],
   ["ten megabytes", "/".repeat(10_000_000), /site\.cedar: policies may have 256 KB/],
   ["a program", "\u007fELF\u0000\u0001", /site\.cedar:1: this is no text/],
 ] as const) {
