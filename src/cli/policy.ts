@@ -13,7 +13,7 @@ import { print } from "./table.ts";
 const tools = policyTools(catalog.map((tool) => ({ name: tool.name, effects: effectsOf(tool) })));
 
 /** Policies that cannot be used; exit code 1, where a wrong command line is 2. */
-export class BrokenPolicies extends Error {
+class BrokenPolicies extends Error {
   override readonly name = "BrokenPolicies";
 }
 
