@@ -8,7 +8,7 @@ import { type Decision, evaluationError, type PolicyQuestion, type PolicyResourc
 import { type Cedar, loadPolicySet, type Policy } from "./policy-set.ts";
 import type { SitePolicies } from "./policy-text.ts";
 import { wallClock } from "./policy-time.ts";
-import { useOf } from "./policy-use.ts";
+import { type PolicyUse, useOf } from "./policy-use.ts";
 
 export interface PolicyEngine {
   /** Decides one call. Never throws: whatever cannot be evaluated is denied. */
@@ -69,6 +69,11 @@ const loadCedar = once(async (): Promise<Cedar> => {
   setFlagsFromString("--no-wasm-dynamic-tiering");
   return import("@cedar-policy/cedar-wasm/nodejs");
 });
+
+/** Whether it looks at what the rounds differ by. */
+function asks(use: PolicyUse): boolean {
+  return use.fact("confirmed") || use.fact("approved");
+}
 
 /** What tells one set of policies from another, built-in ones included: 12 hexadecimal digits. */
 export function policyVersion(sitePolicies: readonly SitePolicies[]): string {
@@ -147,7 +152,7 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     let refusal: Decision = { verdict: "deny", reason: "no_permit", policies: [] };
     const time = attempt(() => clock(question.at ?? new Date()));
     if (time instanceof Error) return evaluationError([], time.message);
-    for (const { verdict, confirmed, approved } of rounds) {
+    for (const { verdict, confirmed, approved } of roundsFor(question)) {
       const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
       if (answer instanceof Error) return evaluationError([], answer.message);
       if (answer.type === "failure") return evaluationError([], answer.errors.map((error) => error.message).join("; "));
@@ -163,6 +168,33 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
       refusal = { verdict: "deny", reason: deciding.length > 0 ? "forbidden" : "no_permit", policies: deciding };
     }
     return refusal;
+  }
+
+  const needed = new Map<string, typeof rounds>();
+  /** Policies whose answer may change from round to round. */
+  const changing = new Set(policies.filter(({ json }) => asks(useOf([json]))).map(({ id }) => id));
+
+  /**
+   * Without the rounds that cannot allow this caller this tool, whatever the resource: nobody but an admin writes without
+   * confirming, so an operator's first round is known. The last is always asked, for its reasons; and so is every round
+   * in which a policy could fail that would not be asked the same in the last.
+   */
+  function roundsFor({ principal, tool: name }: PolicyQuestion): typeof rounds {
+    const tool = tools.get(name);
+    if (used.callers || tool === undefined) return rounds;
+    const key = JSON.stringify([callerKey(principal), name]);
+    const known = needed.get(key);
+    if (known) return known;
+    const last = rounds.at(-1);
+    const chosen = rounds.filter((round) => {
+      if (round === last) return true;
+      const some = residualsOf(principal, tool, { confirmed: round.confirmed, approved: round.approved });
+      const settled = some?.decision === "deny" && some.errored.length === 0;
+      return !settled || some.nontrivialResiduals.some((id) => changing.has(id));
+    });
+    if (needed.size >= REMEMBERED) needed.clear();
+    needed.set(key, chosen);
+    return chosen;
   }
 
   /** Partial evaluation: caller, tool and these facts are given, everything else is unknown. */

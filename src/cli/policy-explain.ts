@@ -40,13 +40,13 @@ export async function explainPolicy(settings: Settings, flags: Readonly<Record<s
 }
 
 /** The tool and each graver form its calls may take, unless one was named. */
-function formsOf({ tool, actions }: Asked): { action: string; effect: Effect }[] {
+function formsOf({ tool, actions, form }: Asked): { action: string; effect: Effect }[] {
   const [own, ...graver] = effectsOf(tool);
   const all = [
     { action: tool.name, effect: own },
     ...graver.map((effect) => ({ action: raisedAction(tool.name, effect), effect })),
   ];
-  return actions.length === 1 ? all : all.filter(({ action }) => actions.includes(action));
+  return form === undefined ? all : all.filter(({ action }) => action === actions.at(-1));
 }
 
 function explain(loaded: Loaded, settings: Settings, question: PolicyQuestion, effect: Effect): Explained {

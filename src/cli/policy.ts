@@ -13,7 +13,7 @@ import { print } from "./table.ts";
 const tools = policyTools(catalog.map((tool) => ({ name: tool.name, effects: effectsOf(tool) })));
 
 /** Policies that cannot be used; exit code 1, where a wrong command line is 2. */
-export class BrokenPolicies extends Error {
+class BrokenPolicies extends Error {
   override readonly name = "BrokenPolicies";
 }
 
@@ -39,6 +39,8 @@ export interface Asked {
   tool: Tool;
   /** Names to ask about; the strictest answer counts. */
   actions: readonly string[];
+  /** The graver effect that was named. */
+  form: string | undefined;
 }
 
 /**
@@ -49,11 +51,11 @@ export function toolNamed(name: string): Asked {
   const [plain = "", form] = name.split(":");
   const tool = catalog.find((each) => each.name === plain);
   if (!tool) throw new ConfigError(`There is no tool ${plain}; mcp-aws-server tools lists them.`);
-  if (form === undefined) return { tool, actions: [plain] };
+  if (form === undefined) return { tool, actions: [plain], form };
   const [, ...forms] = effectsOf(tool);
   if (!forms.some((each) => each === form))
     throw new ConfigError(`A call of ${plain} is never ${form}; it may be: ${forms.join(", ") || "nothing else"}.`);
-  return { tool, actions: [plain, name] };
+  return { tool, actions: [plain, name], form };
 }
 
 /** `mcp-aws-server policy check` → exit code */
