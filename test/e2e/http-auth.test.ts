@@ -109,8 +109,9 @@ describe("with keys", () => {
       { ...bearer(ci), "x-api-key": ops },
       { authorization: `Bearer ${ci}, Bearer ${ci}` },
     ];
-    for (const headers of attempts) {
-      for (const method of ["POST", "GET", "DELETE", "PUT"]) {
+    for (const [i, headers] of attempts.entries()) {
+      // Thirty failures are looked at; the thirty-first is another answer.
+      for (const method of i < 4 ? ["POST", "GET", "DELETE", "PUT"] : ["POST"]) {
         const all = { "content-type": "application/json", ...headers };
         const reply = await send(server.url, {
           method,
