@@ -39,7 +39,7 @@ describe("calls in a minute", () => {
     const folded = rows.filter(({ result }) => result === "overloaded");
     assert.equal(folded.length, 1);
     assert.equal(folded[0]?.user, "viewer");
-    assert.deepEqual((folded[0]?.body.detail as { count?: number } | undefined)?.count, refused.length + 1);
+    assert.deepEqual((folded[0]?.body?.detail as { count?: number } | undefined)?.count, refused.length + 1);
     assert.equal(rows.filter(({ user, event }) => user === "viewer" && event === "outcome").length, ended + 1);
     const lines = scene.server
       .stderr()
