@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import * as nodeHttp from "node:http";
+import type { AddressInfo } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { type HttpServerProcess, runCli, startHttpServer, temporaryHome } from "../support/server.ts";
@@ -9,6 +11,8 @@ import { headersFor, initialize, modernRequest, openSession, post } from "../sup
 
 type Headers = Record<string, string>;
 
+/** Never answers, so that calls take long. */
+const aws = nodeHttp.createServer(() => {});
 const home = temporaryHome();
 let server: HttpServerProcess;
 let kept: Headers;
@@ -22,38 +26,44 @@ async function createKey(name: string): Promise<Headers> {
 before(async () => {
   kept = await createKey("kept");
   lost = await createKey("lost");
-  server = await startHttpServer({ home, args: ["--max-sessions", "2"] });
+  aws.listen(0, "127.0.0.1");
+  await once(aws, "listening");
+  const { port } = aws.address() as AddressInfo;
+  server = await startHttpServer({ home, endpoint: `http://127.0.0.1:${port}`, args: ["--max-sessions", "2"] });
 });
-after(() => server?.stop());
+after(async () => {
+  await server?.stop();
+  aws.closeAllConnections();
+  aws.close();
+});
 
-/** A stream that stays open, and whether it has ended. */
-async function stream(method: "GET" | "POST", headers: Headers, body?: string) {
+/** Sends a request whose answer takes long; `ended` once its connection has ended. */
+function open(method: "GET" | "POST", headers: Headers, body?: string) {
   const seen = { ended: false, status: 0 };
   const request = nodeHttp.request(server.url, { method, headers, agent: false });
   request.on("error", () => {});
-  request.end(body);
-  const response = await new Promise<nodeHttp.IncomingMessage>((resolve) => request.once("response", resolve));
-  seen.status = response.statusCode ?? 0;
-  response.on("error", () => {}).resume();
-  response.once("close", () => {
+  request.once("close", () => {
     seen.ended = true;
   });
+  request.once("response", (response) => {
+    seen.status = response.statusCode ?? 0;
+    response.on("error", () => {}).resume();
+  });
+  request.end(body);
   return seen;
 }
 
 describe("a revoked key", () => {
   test("ends its streams of both protocols and its sessions, and nobody else's", async () => {
-    const listen = modernRequest("subscriptions/listen", { notifications: { toolsListChanged: true } });
-    const open = async (key: Headers) => {
+    const call = modernRequest("tools/call", { name: "ec2_list_instances", arguments: {} });
+    const openAll = async (key: Headers) => {
       const session = await openSession(server.url, key);
-      const accept = { accept: "text/event-stream" };
-      const old = await stream("GET", { ...session, ...accept });
-      const subscription = await stream("POST", { ...headersFor(listen), ...key }, JSON.stringify(listen));
-      assert.deepEqual([old.status, subscription.status], [200, 200]);
-      return [old, subscription];
+      const stream = open("GET", { ...session, accept: "text/event-stream" });
+      await eventually(() => stream.status === 200);
+      return [stream, open("POST", { ...headersFor(call), ...key }, JSON.stringify(call))];
     };
-    const ofLost = await open(lost);
-    const ofKept = await open(kept);
+    const ofLost = await openAll(lost);
+    const ofKept = await openAll(kept);
     assert.equal((await post(server.url, initialize(), kept)).status, 503, "both places for sessions are taken");
 
     const id = lost.authorization?.split("_")[1] ?? "";
@@ -61,6 +71,9 @@ describe("a revoked key", () => {
     await eventually(() => ofLost.every(({ ended }) => ended));
     // Its place is free again.
     await eventually(async () => (await post(server.url, initialize(), kept)).status === 200);
-    assert.ok(ofKept.every(({ ended }) => !ended));
+    assert.deepEqual(
+      ofKept.map(({ ended }) => ended),
+      [false, false],
+    );
   });
 });
