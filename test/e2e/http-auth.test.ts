@@ -111,7 +111,7 @@ describe("with keys", () => {
     ];
     for (const [i, headers] of attempts.entries()) {
       // Thirty failures are looked at; the thirty-first is another answer.
-      for (const method of i < 4 ? ["POST", "GET", "DELETE", "PUT"] : ["POST"]) {
+      for (const method of i < 2 ? ["POST", "GET", "DELETE", "PUT"] : ["POST"]) {
         const all = { "content-type": "application/json", ...headers };
         const reply = await send(server.url, {
           method,
@@ -167,7 +167,8 @@ describe("with keys", () => {
     assert.equal((await rowsOf(server.home, "auth_failure")).length, 0, "folded for a minute");
     assert.equal(await server.stop(), 0);
     const rows = await rowsOf(server.home, "auth_failure");
-    const folded = rows.map((row) => row.body.detail);
+    // Asking again and again until a new key is known is trying keys, too; see login-flood.test.ts.
+    const folded = rows.map((row) => row.body.detail).filter(({ reason }) => reason !== "too_many");
     assert.deepEqual(folded.map(({ reason }) => reason).sort(), ["malformed", "missing", "unknown"]);
     for (const { source, count } of folded) {
       assert.match(source, /127\.0\.0\.1$/);
