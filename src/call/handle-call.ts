@@ -19,6 +19,7 @@ import { Confirmations, cannotAsk, type Question, signedBy } from "./confirmatio
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
 import { hideArguments } from "./hide.ts";
+import { OverRate } from "./limits.ts";
 import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision } from "./parts.ts";
 import { RecentChanges } from "./recent-changes.ts";
 import { type CallResult, fail, refuseIfTooLarge, succeed, summarise } from "./result.ts";
@@ -52,8 +53,11 @@ export function createCallHandler(parts: CallParts): HandleCall {
 
   return async function handleCall(request: CallRequest): Promise<CallReply> {
     const call = newCall(request);
+    let leaveOwn = () => {};
     let leave = () => {};
     try {
+      parts.limits.count(request.principal);
+      leaveOwn = parts.limits.enter(request.principal);
       const tool = tools.get(request.tool);
       call.facts.effect = tool?.effect;
       if (tool?.secretArguments) call.facts.arguments = hideArguments(request.arguments, tool.secretArguments);
@@ -78,6 +82,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     } finally {
       // Not before the outcome is recorded: the server may be waiting for the last call to leave.
       leave();
+      leaveOwn();
     }
   };
 
@@ -206,11 +211,22 @@ export function createCallHandler(parts: CallParts): HandleCall {
   }
 
   async function failed(call: Call, thrown: unknown): Promise<CallReply> {
+    if (thrown instanceof OverRate) return overRate(call, thrown);
     const error = failureOf(thrown, call.id, call.session?.writeState ?? "none");
     if (!(thrown instanceof ToolError)) logDefect(call, thrown);
     const { kind, message, detail, policies } = error;
     const facts = { result: kind, error: { kind, message, detail }, ...(policies?.length && { policies }) };
     return answered(call, fail(error, parts.redact), facts);
+  }
+
+  /** Recorded with others, so that a caller cannot fill the trail with calls that cost it nothing. */
+  function overRate(call: Call, error: OverRate): CallReply {
+    const { kind, message } = error;
+    const moment = { event: "outcome", result: kind, error: { kind, message } } as const;
+    const isFirst = parts.excess.add(rowOf(call, parts.options.confirm, moment));
+    const user = call.request.principal.id;
+    if (isFirst) parts.log.warn({ user, call_id: call.id }, "a caller is over its rate; its calls are refused");
+    return { kind: "result", callId: call.id, ...fail(error, parts.redact) };
   }
 
   async function answered(

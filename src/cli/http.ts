@@ -29,17 +29,15 @@ export async function runHttp(settings: Settings): Promise<void> {
     log.error({ err: problem.message }, "API keys cannot be read again; those known before stay in force"),
   );
   await app.start();
-  const refusals = new RefusalFold((folded) =>
-    app.recordServerEvent({
-      event: "auth_failure",
-      operation: "authenticate",
-      result: "unauthenticated",
-      detail: folded,
-    }),
-  );
+  const refusals = new RefusalFold((folded) => {
+    const { count } = folded;
+    // The first has been logged when it came.
+    if (count > 1) log.warn(folded, "requests refused: not authenticated");
+    const operation = "authenticate";
+    app.recordServerEvent({ event: "auth_failure", operation, result: "unauthenticated", detail: folded });
+  });
   const onRefused = (reason: Refusal, source: string) => {
-    log.warn({ reason, source }, "request refused: not authenticated");
-    refusals.add(reason, source);
+    if (refusals.add(reason, source)) log.warn({ reason, source }, "request refused: not authenticated");
   };
   let open = anonymous !== undefined;
   const admit = createEntrance({
