@@ -3,6 +3,7 @@
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { cedarSchema, policyTools } from "../src/access/cedar/schema.ts";
 import { effectsOf, type ListedTool } from "../src/core/tool.ts";
 import { toProtocolTool } from "../src/mcp/protocol-tool.ts";
 import { catalog } from "../src/tools/catalog.ts";
@@ -21,6 +22,8 @@ const files: Record<string, string> = {
   "docs/tools.md": toolsPage(),
   // A tool a line: a change shows which.
   "generated/tools.json": `[\n${listed.map((tool) => JSON.stringify(tool)).join(",\n")}\n]\n`,
+  // With the built-in roles; a site that has more prints its own: mcp-aws-server policy schema.
+  "generated/policy.cedarschema": cedarSchema(policyTools(listed)),
   ...iamFiles(),
 };
 

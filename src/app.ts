@@ -1,12 +1,15 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep, setImmediate as yieldToOthers } from "node:timers/promises";
+import { policyTools } from "./access/cedar/schema.ts";
 import { missingScope } from "./access/challenge.ts";
 import type { Identified } from "./access/credentials.ts";
 import { ownResources } from "./access/own-resources.ts";
-import { createPolicyEngine, explainDecision, type SitePolicies } from "./access/policy.ts";
+import { createPolicyEngine, type PolicyEngine } from "./access/policy.ts";
+import { explainDecision } from "./access/policy-question.ts";
 import type { Principals } from "./access/principals.ts";
 import { mayReach } from "./access/reach.ts";
+import { readSitePolicies } from "./access/site-files.ts";
+import { type PolicyReload, SitePolicySource } from "./access/site-policies.ts";
 import { openIntentsOf } from "./audit/open-intents.ts";
 import { searchOf } from "./audit/search.ts";
 import { AwsClients } from "./aws/clients.ts";
@@ -21,7 +24,7 @@ import type { Principal } from "./core/call.ts";
 import { thisInstance } from "./core/instance.ts";
 import type { Log } from "./core/log.ts";
 import { once } from "./core/once.ts";
-import { type IamAction, raisedAction } from "./core/tool.ts";
+import type { IamAction } from "./core/tool.ts";
 import { manifest } from "./manifest.ts";
 import { createPrompts } from "./mcp/prompts.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
@@ -83,7 +86,13 @@ const LOOK_BACK_MS = 10 * 365 * 86_400_000;
 const RECORDING_MS = 5_000;
 
 /** Wires the rooms together; nothing else does. */
-export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, transport: "stdio" | "http"): Promise<App> {
+export async function createApp(
+  settings: Settings,
+  env: NodeJS.ProcessEnv,
+  transport: "stdio" | "http",
+  /** Every role there is; else the built-in ones. */
+  roles?: ReadonlySet<string>,
+): Promise<App> {
   const log = createLog(settings.log_level);
   const setup = new TrailSetup(settings, env, log);
   const { dir } = setup;
@@ -91,18 +100,26 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
   const isOwn = configured("own_resources: ", () => ownResources([...settings.own_resources, ...ofTrail]));
   const tools = configured("", () => chooseTools(manifest, settings));
   const names = new Set(tools.map(({ name }) => name));
-  const sitePolicies = readPolicies(settings.policy_files);
+  const policies = new SitePolicySource({
+    files: settings.policy_files,
+    read: await readSitePolicies(settings.policy_files).catch(unusable),
+    // All of them, whichever are served: a site's policies may speak of any.
+    load: (sitePolicies) =>
+      createPolicyEngine({ tools: policyTools(manifest), sitePolicies, roles, timeZone: settings.policy_time_zone }),
+    onReload: (reload) => reloaded(reload),
+  });
   const sharedStateKey = await setup.stateKey();
   const service = await startTrail(setup, settings, log);
   const { trail } = service;
-  const policy = once(() => loadPolicy(sitePolicies, log));
+  const policy = async () => policyOf(await policies.current().catch(unusable), log);
   /** The names of the tools that something could allow this principal. */
   const usable = async (principal: Principal): Promise<ReadonlySet<string>> => {
-    if (sitePolicies.length === 0) {
+    if (settings.policy_files.length === 0) {
       const reached = tools.filter(({ effects: [effect] }) => mayReach(principal, effect));
       return new Set(reached.map(({ name }) => name));
     }
-    const { mayEverUse } = await policy();
+    // One engine for the whole list, whatever is reloaded meanwhile.
+    const { mayEverUse } = await policies.current();
     const allowed = new Set<string>();
     for (const { name } of tools) {
       if (mayEverUse(principal, name)) allowed.add(name);
@@ -218,10 +235,30 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
   const complain = (error: unknown) =>
     log.error({ err: String(error) }, "what the first call needs could not be loaded");
 
+  function reloaded(reload: PolicyReload): void {
+    const { files } = reload;
+    const event = { event: "server", operation: "policy_reload" } as const;
+    if ("problem" in reload) {
+      const { problem } = reload;
+      log.error({ err: problem, policy_files: files }, "changed policies cannot be used, the old ones stay in force");
+      const error = { kind: "invalid_input", message: problem };
+      app.recordServerEvent({ ...event, result: "invalid_input", detail: { policy_files: files, error } });
+    } else {
+      warn(reload.warnings, log);
+      log.info({ policy_version: reload.version, policy_files: files }, "policies reloaded");
+      const detail = { policy_files: files, policy_version: reload.version };
+      app.recordServerEvent({ ...event, result: "success", detail });
+    }
+  }
+
   const app: App = {
     log,
     async start() {
-      if (sitePolicies.length > 0) await policy();
+      if (settings.policy_files.length > 0) {
+        const { warnings } = await policies.current().catch(unusable);
+        warn(warnings, log);
+        policies.watch();
+      }
       const { role, confirm, policy_files, own_resources, max_calls, drain_s } = settings;
       const served = tools.length === manifest.length ? "all" : [...names];
       const detail = {
@@ -229,6 +266,7 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
         role,
         confirm,
         policy_files,
+        policy_version: policies.version,
         own_resources,
         tools: served,
         max_calls,
@@ -266,7 +304,7 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
     },
     readiness: () => {
       const reasons = [...(closing ? ["shutting down"] : []), ...service.unfit()];
-      return { ready: reasons.length === 0, reasons, notes: service.notes() };
+      return { ready: reasons.length === 0, reasons, notes: [...service.notes(), ...policies.notes()] };
     },
     async drain() {
       closing = true;
@@ -278,6 +316,7 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
     async close() {
       const stop = { event: "server", operation: "stop", result: "success", detail: { version } } as const;
       await trail.record({ ...serverEvent(stop), transport, confirm_mode: settings.confirm });
+      policies.close();
       clients.destroy();
       await service.close();
     },
@@ -285,27 +324,21 @@ export async function createApp(settings: Settings, env: NodeJS.ProcessEnv, tran
   return app;
 }
 
-function readPolicies(files: readonly string[]): SitePolicies[] {
-  return files.map((file) => {
-    const text = configured(`Cannot read the policy file ${file}: `, () => readFileSync(file, "utf8"));
-    return { file, text };
-  });
+/** What is wrong with a site's policies is the operator's to mend. */
+function unusable(error: unknown): never {
+  throw new ConfigError(error instanceof Error ? error.message : String(error));
 }
 
-async function loadPolicy(sitePolicies: readonly SitePolicies[], log: Log): Promise<Policy> {
-  // All of them, whichever are served: a site's policies may speak of any.
-  const tools = manifest.flatMap(({ name, effects: [own, ...graver] }) => [
-    { name, effect: own },
-    ...graver.map((effect) => ({ name: raisedAction(name, effect), effect })),
-  ]);
-  const engine = await createPolicyEngine({ tools, sitePolicies }).catch((error: unknown) => {
-    throw new ConfigError(error instanceof Error ? error.message : String(error));
-  });
-  for (const warning of engine.warnings) log.warn({ warning }, "a site policy may not mean what it says");
+function warn(warnings: readonly string[], log: Log): void {
+  for (const warning of warnings) log.warn({ warning }, "a site policy may not mean what it says");
+}
+
+/** The engine as the call path knows it. */
+function policyOf({ mayEverUse, decide }: PolicyEngine, log: Log): Policy {
   return {
-    mayEverUse: engine.mayEverUse,
+    mayEverUse,
     decide(question) {
-      const decision = engine.decide(question);
+      const decision = decide(question);
       if (decision.detail) log.error({ tool: question.tool, err: decision.detail }, "policy could not be evaluated");
       return { verdict: decision.verdict, policies: decision.policies, reason: explainDecision(question, decision) };
     },

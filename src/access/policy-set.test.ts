@@ -24,83 +24,83 @@ const refused: [what: string, text: string, message: RegExp][] = [
   [
     "a policy without a name",
     "permit (principal, action, resource);",
-    /^site-1\.cedar: every policy needs an @id.*has none:\npermit/,
+    /^site-1\.cedar:1: every policy needs an @id.*has none/,
   ],
   [
     "a name that is no plain word",
     `@id("a b") permit (principal, action, resource);`,
-    /^site-1\.cedar: every policy needs an @id.*has "a b"/,
+    /^site-1\.cedar:1: every policy needs an @id.*has "a b"/,
   ],
-  ["a template", `@id("t") permit (principal == ?principal, action, resource);`, /^site-1\.cedar: policy templates/],
+  ["a template", `@id("t") permit (principal == ?principal, action, resource);`, /^site-1\.cedar:1: policy templates/],
   [
     "an unknown action",
     `@id("x") permit (principal, action == Action::"ec2_strat_instance", resource);`,
-    /^site-1\.cedar: policy x: .*unrecognized action.*did you mean/,
+    /^site-1\.cedar:1: policy x: .*unrecognized action.*did you mean/,
   ],
   [
     "an unknown role",
     `@id("x") permit (principal in Role::"superuser", action, resource);`,
-    /^site-1\.cedar: policy x: .*"operator", "admin"/,
+    /^site-1\.cedar:1: policy x: .*"operator", "admin"/,
   ],
   [
     "an unknown attribute",
     `@id("x") forbid (principal, action in Action::"write", resource) when { resource.owner == "me" };`,
-    /^site-1\.cedar: policy x: .*`owner`/,
+    /^site-1\.cedar:1: policy x: .*`owner`/,
   ],
   [
     "an attribute that reads do not have",
     `@id("x") forbid (principal, action, resource) when { resource.state == "running" };`,
-    /^site-1\.cedar: policy x: .*`state`.*not found/,
+    /^site-1\.cedar:1: policy x: .*`state`.*not found/,
   ],
   [
     "a tag read without asking whether it is there",
     `@id("x") forbid (principal, action in Action::"write", resource) when { resource.getTag("env") == "prod" };`,
-    /^site-1\.cedar: policy x: .*hasTag/,
+    /^site-1\.cedar:1: policy x: .*hasTag/,
   ],
   [
     "a comparison of different types",
     `@id("x") forbid (principal, action in Action::"write", resource) when { resource.region == 1 };`,
-    /^site-1\.cedar: policy x: /,
+    /^site-1\.cedar:1: policy x: /,
   ],
   [
     "tags on reads, in a permit",
     `@id("x") permit (principal, action in Action::"read", resource) when { resource.hasTag("team") };`,
-    /^site-1\.cedar: policy x: it asks for tags but also covers reads/,
+    /^site-1\.cedar:1: policy x: it asks for tags but also covers reads/,
   ],
   [
     "tags on reads, in a forbid",
     `@id("x") forbid (principal, action, resource) when { resource.hasTag("secret") };`,
-    /^site-1\.cedar: policy x: it asks for tags but also covers reads/,
+    /^site-1\.cedar:1: policy x: it asks for tags but also covers reads/,
   ],
   [
     "tags on reads, as an exemption",
     `@id("x") forbid (principal, action, resource) unless { resource.hasTag("team") };`,
-    /^site-1\.cedar: policy x: it asks for tags but also covers reads/,
+    /^site-1\.cedar:1: policy x: it asks for tags but also covers reads/,
   ],
   [
     "tags on reads, among other groups",
     `@id("x") permit (principal, action in [Action::"read", Action::"write"], resource) when { resource.hasTag("t") && resource.getTag("t") == "1" };`,
-    /^site-1\.cedar: policy x: it asks for tags but also covers reads/,
+    /^site-1\.cedar:1: policy x: it asks for tags but also covers reads/,
   ],
   [
     "tags on reads, by the tool's name",
     `@id("x") forbid (principal, action == Action::"ec2_list_instances", resource) unless { resource.hasTag("t") };`,
-    /^site-1\.cedar: policy x: it asks for tags but also covers reads/,
+    /^site-1\.cedar:1: policy x: it asks for tags but also covers reads/,
   ],
   [
     "an action that never meets the resource",
     `@id("x") forbid (principal, action == Action::"ec2_start_instance", resource is Scope);`,
-    /^site-1\.cedar: policy x: it can never apply/,
+    /^site-1\.cedar:1: policy x: it can never apply/,
   ],
   [
     "a condition that is never true",
     `@id("x") forbid (principal, action, resource) when { false };`,
-    /^site-1\.cedar: policy x: it can never apply/,
+    /^site-1\.cedar:1: policy x: it can never apply/,
   ],
   [
     "a built-in policy's name",
     `@id("own-resources") permit (principal, action, resource);`,
-    /^site-1\.cedar: policy own-resources: its @id is already used in built-in policies/,
+    /^site-1\.cedar:1: policy own-resources: its @id is already used in built-in policies/,
   ],
 ];
 
@@ -117,7 +117,7 @@ test("names the file that is wrong, not the first one", async () => {
   await assert.rejects(load(GOOD, "permit"), /^Error: site-2\.cedar:1: /);
   await assert.rejects(
     load(GOOD, GOOD),
-    /^Error: site-2\.cedar: policy good: its @id is already used in site-1\.cedar/,
+    /^Error: site-2\.cedar:1: policy good: its @id is already used in site-1\.cedar:1/,
   );
 });
 
@@ -150,6 +150,8 @@ test("takes policies that are sound, from several files, and empty files", async
         tags,
       },
       dryRun: false,
+      affected: 1,
+      recentChanges: 0,
     });
   assert.deepEqual(start({}), { verdict: "run", reason: "permitted", policies: ["good"] });
   assert.deepEqual(start({ env: "prod" }).policies, ["tags"]);
@@ -168,7 +170,7 @@ test("passes on what Cedar finds odd, and only about the site's policies", async
     `@id("odd") forbid (principal, action in Action::"write", resource) when { resource.id == "prod-日本" };`,
   );
   assert.equal(engine.warnings.length, 1);
-  assert.match(engine.warnings[0] ?? "", /^site-1\.cedar: policy odd: .*mixed scripts/);
+  assert.match(engine.warnings[0] ?? "", /^site-1\.cedar:1: policy odd: .*mixed scripts/);
 });
 
 test("the built-in policies fit a server without some kinds of tools", async () => {
@@ -183,7 +185,10 @@ test("tool names cannot break out of the schema", async () => {
   const principal = { id: "v", roles: ["viewer"], via: "os_user" } as const;
   const resource = { kind: "scope", account: "1", region: "r", type: "ec2:instance", own: false } as const;
   for (const tool of [injection, "x", "y"]) {
-    assert.equal(engine.decide({ principal, tool, resource, dryRun: false }).verdict, "deny");
+    assert.equal(
+      engine.decide({ principal, tool, resource, dryRun: false, affected: 1, recentChanges: 0 }).verdict,
+      "deny",
+    );
     assert.equal(engine.mayEverUse(principal, tool), false);
   }
   await assert.rejects(createPolicyEngine({ tools: [{ name: "a\u0001", effect: "read" }] }), /^Error: tool schema: /);

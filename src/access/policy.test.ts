@@ -3,15 +3,14 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type Principal, ROLES, type Role } from "../core/call.ts";
 import type { Effect } from "../core/tool.ts";
+import { createPolicyEngine, type PolicyEngine } from "./policy.ts";
 import {
-  createPolicyEngine,
   type Decision,
   explainDecision,
-  type PolicyEngine,
   type PolicyQuestion,
   type PolicyResource,
   type Verdict,
-} from "./policy.ts";
+} from "./policy-question.ts";
 
 const TOOLS = [
   { name: "ec2_list_instances", effect: "read" },
@@ -53,6 +52,8 @@ function question(roles: Role[], effect: Effect, resource?: PolicyResource): Pol
     tool: TOOL_OF[effect],
     resource: resource ?? (effect === "read" || effect === "audit" ? SCOPE : instance()),
     dryRun: false,
+    affected: 1,
+    recentChanges: 0,
   };
 }
 
@@ -235,6 +236,8 @@ test("names and tags are data, never Cedar", () => {
           tool: TOOL_OF.destructive,
           resource: instance({ ...tags, ...more }, resourceId),
           dryRun: false,
+          affected: 1,
+          recentChanges: 0,
         });
       assert.deepEqual(ask("viewer"), { verdict: "deny", reason: "no_permit", policies: [] });
       assert.deepEqual(ask("operator"), { verdict: "ask", reason: "permitted", policies: ["operator-confirmed"] });
@@ -294,7 +297,14 @@ test("mayEverUse never hides a tool that decide would allow", async () => {
         for (const principal of [someone("viewer"), { ...someone("operator"), id: "bob", via: "os_user" } as const]) {
           const may = engine.mayEverUse(principal, name);
           const resource = effect === "read" || effect === "audit" ? SCOPE : instance();
-          const { verdict } = engine.decide({ principal, tool: name, resource, dryRun: false });
+          const { verdict } = engine.decide({
+            principal,
+            tool: name,
+            resource,
+            dryRun: false,
+            affected: 1,
+            recentChanges: 0,
+          });
           if (verdict !== "deny") {
             allowed += 1;
             assert.ok(may, `${name} is allowed to ${principal.id} by\n${text.join("\n")}`);

@@ -1,60 +1,41 @@
-import { setFlagsFromString } from "node:v8";
+import { createHash } from "node:crypto";
 import type { AuthorizationAnswer, CedarValueJson, Context, EntityJson } from "@cedar-policy/cedar-wasm/nodejs";
 import type { Principal } from "../core/call.ts";
+import { once } from "../core/once.ts";
+import { BUILT_IN_POLICIES } from "./cedar/roles.ts";
 import type { PolicyTool } from "./cedar/schema.ts";
-import { type Cedar, loadPolicySet, type SitePolicies } from "./policy-set.ts";
-
-export type { PolicyTool, SitePolicies };
-
-/** What a call is about: for a read the place it looks at, for any other tool the resource as looked up. */
-export type PolicyResource =
-  | { kind: "scope"; account: string; region: string; type: string; own: boolean }
-  | {
-      kind: "resource";
-      type: string;
-      id: string;
-      account: string;
-      region: string;
-      own: boolean;
-      state: string;
-      tags: Readonly<Record<string, string>>;
-    };
-
-export interface PolicyQuestion {
-  principal: Principal;
-  /** Tool name. */
-  tool: string;
-  resource: PolicyResource;
-  /** A rehearsal that changes nothing. */
-  dryRun: boolean;
-}
-
-/** `ask`: may run once the caller confirms. `wait`: may run once the caller confirms and a second person approves. */
-export type Verdict = "run" | "ask" | "wait" | "deny";
-
-export interface Decision {
-  verdict: Verdict;
-  /** `no_permit` is a refusal by default: nothing forbids the call, nothing permits it either. */
-  reason: "permitted" | "forbidden" | "no_permit" | "evaluation_error";
-  /** Ids of the policies that decided, or that could not be evaluated. */
-  policies: readonly string[];
-  /** What went wrong, for `evaluation_error`. May quote the request: for the log, not for the agent. */
-  detail?: string;
-}
+import { type Decision, evaluationError, type PolicyQuestion, type PolicyResource } from "./policy-question.ts";
+import { type Cedar, loadPolicySet, type Policy } from "./policy-set.ts";
+import type { SitePolicies } from "./policy-text.ts";
+import { wallClock } from "./policy-time.ts";
+import { useOf } from "./policy-use.ts";
 
 export interface PolicyEngine {
   /** Decides one call. Never throws: whatever cannot be evaluated is denied. */
   decide(question: PolicyQuestion): Decision;
   /**
-   * Whether there could be a resource and a confirmation for which this caller may use the tool. False means that
-   * `decide` would deny every call. Exact for policies that depend on caller and tool alone; where it depends on the
-   * resource the answer is true.
+   * Whether there could be a resource, a time and a confirmation for which this caller may use the tool. False means
+   * that `decide` would deny every call. Exact for policies that depend on caller and tool alone; conditions on anything
+   * else are taken for possible.
    */
   mayEverUse(principal: Principal, tool: string): boolean;
   /** Oddities in site policies that are no errors; for the log at start. */
   readonly warnings: readonly string[];
   /** The Cedar schema in use, for whoever writes site policies. */
   readonly schema: string;
+  /** Every policy, the built-in ones first. */
+  readonly policies: readonly Policy[];
+  /** As `policyVersion` has it. */
+  readonly version: string;
+}
+
+export interface EngineOptions {
+  tools: readonly PolicyTool[];
+  sitePolicies?: readonly SitePolicies[];
+  /** Every role there is; else the built-in ones. */
+  roles?: Iterable<string> | undefined;
+  /** Where the hours and weekdays are those of; else UTC. */
+  timeZone?: string;
 }
 
 /** Rounds of one decision, from nobody asked to everybody agreed; the first that allows gives the verdict. */
@@ -64,77 +45,95 @@ const ROUNDS = [
   { verdict: "wait", confirmed: true, approved: true },
 ] as const;
 
-/** Callers whose usable tools are remembered; at the limit all are forgotten. */
-const REMEMBERED_CALLERS = 256;
-
-/** Decisions about reads that are remembered; at the limit all are forgotten. */
+/** Answers about the list that are remembered, and decisions about reads; at the limit all are forgotten. */
+const REMEMBERED = 10_000;
 const REMEMBERED_DECISIONS = 1_000;
 
-let engines = 0;
+/**
+ * Cedar keeps what it has parsed under a name for good, so there are two names, used in turn: the policies in force and
+ * those before, which calls that have begun still go by. Whoever lost its name to later policies parses anew each time.
+ */
+const names = ["policies-0", "policies-1"] as const;
+const holders = new Map<string, object>();
+let loaded = 0;
 
 /**
  * Loads Cedar, compiled once and quickly. V8 would otherwise go on optimising it in the background, which costs some
  * 30 MB and a second core at start (measured), for decisions that are remembered (reads) or rare (writes). The flags
  * only choose V8's compiler for WebAssembly; nothing else here is WebAssembly.
  */
-function loadCedar(): Promise<Cedar> {
+const loadCedar = once(async (): Promise<Cedar> => {
+  const { setFlagsFromString } = await import("node:v8");
   setFlagsFromString("--no-wasm-tier-up");
   setFlagsFromString("--no-wasm-dynamic-tiering");
   return import("@cedar-policy/cedar-wasm/nodejs");
+});
+
+/** What tells one set of policies from another, built-in ones included: 12 hexadecimal digits. */
+export function policyVersion(sitePolicies: readonly SitePolicies[]): string {
+  const hash = createHash("sha256").update(
+    JSON.stringify([BUILT_IN_POLICIES, ...sitePolicies.map(({ text }) => text)]),
+  );
+  return hash.digest("hex").slice(0, 12);
 }
 
 /**
- * Loads Cedar, validates the built-in and site policies against the tools, and returns the engine. Meant to be called
- * once per process: Cedar keeps what it has parsed for good. Throws an Error naming file and policy when a policy is
- * malformed, does not fit the schema, asks for tags on reads or can never apply.
+ * Loads Cedar, validates the built-in and site policies against the tools, and returns the engine. Throws an Error
+ * naming file, line and policy when a policy is malformed, does not fit the schema, asks for tags on reads or can never
+ * apply.
  */
-export async function createPolicyEngine(options: {
-  tools: readonly PolicyTool[];
-  sitePolicies?: readonly SitePolicies[];
-}): Promise<PolicyEngine> {
+export async function createPolicyEngine(options: EngineOptions): Promise<PolicyEngine> {
   const cedar = await loadCedar();
-  const { schema, policies, warnings } = loadPolicySet(cedar, options.tools, options.sitePolicies ?? []);
+  const { sitePolicies = [] } = options;
+  const { schema, policies, warnings } = loadPolicySet(cedar, options.tools, sitePolicies, options.roles);
   const tools = new Map(options.tools.map((tool) => [tool.name, tool]));
+  const used = useOf(policies.map(({ json }) => json));
+  const clock = wallClock(options.timeZone ?? "UTC");
 
-  engines += 1;
-  const parsed = `engine-${engines}`;
-  cedar.preparseSchema(parsed, schema);
+  const holder = {};
+  const name = names[loaded++ % names.length] ?? names[0];
   const staticPolicies = Object.fromEntries(policies.map(({ id, text }) => [id, text]));
-  cedar.preparsePolicySet(parsed, { staticPolicies });
+  cedar.preparseSchema(name, schema);
+  cedar.preparsePolicySet(name, { staticPolicies });
+  holders.set(name, holder);
 
-  function evaluate(question: PolicyQuestion, confirmed: boolean, approved: boolean): AuthorizationAnswer {
-    const { principal, tool, dryRun } = question;
+  /** A round that only differs by what no policy looks at would answer the same. */
+  const rounds = ROUNDS.filter(
+    ({ verdict }) => verdict === "run" || used.fact(verdict === "ask" ? "confirmed" : "approved"),
+  );
+  const usedByReads = useOf(policies.filter(({ coversReads }) => coversReads).map(({ json }) => json));
+  const timeless = !usedByReads.fact("time") && !usedByReads.fact("recent_changes");
+
+  function evaluate(question: PolicyQuestion, time: Context, confirmed: boolean, approved: boolean) {
+    const { principal, tool, dryRun, affected, recentChanges } = question;
     const resource = resourceEntity(question.resource);
-    return cedar.statefulIsAuthorized({
+    const request = {
       principal: userUid(principal),
       action: { type: "Action", id: tool },
       resource: resource.uid,
-      context: { confirmed, approved, dry_run: dryRun, via: principal.via },
+      context: {
+        ...{ confirmed, approved, dry_run: dryRun, via: principal.via },
+        ...{ time, affected, recent_changes: recentChanges },
+      },
       entities: [userEntity(principal), resource],
-      preparsedSchemaName: parsed,
-      preparsedPolicySetId: parsed,
       validateRequest: true,
-    });
+    };
+    return holders.get(name) === holder
+      ? cedar.statefulIsAuthorized({ ...request, preparsedSchemaName: name, preparsedPolicySetId: name })
+      : cedar.isAuthorized({ ...request, schema, policies: { staticPolicies } });
   }
 
   const decided = new Map<string, Decision>();
 
-  /** Reads are decided by caller, tool and place alone, so the answer is the same every time until policies change. */
+  /**
+   * A read is decided by caller, tool and place alone, unless policies look at the clock or at what the caller did
+   * before: then it is decided anew each time.
+   */
   function decide(question: PolicyQuestion): Decision {
-    const { principal, tool, resource, dryRun } = question;
-    if (resource.kind !== "scope") return evaluateRounds(question);
+    const { principal, tool, resource, dryRun, affected } = question;
+    if (resource.kind !== "scope" || !timeless) return evaluateRounds(question);
     const { account, region, type, own } = resource;
-    const key = JSON.stringify([
-      principal.id,
-      principal.via,
-      principal.roles,
-      tool,
-      account,
-      region,
-      type,
-      own,
-      dryRun,
-    ]);
+    const key = JSON.stringify([callerKey(principal), tool, account, region, type, own, dryRun, affected]);
     const known = decided.get(key);
     if (known) return known;
     if (decided.size >= REMEMBERED_DECISIONS) decided.clear();
@@ -145,8 +144,10 @@ export async function createPolicyEngine(options: {
 
   function evaluateRounds(question: PolicyQuestion): Decision {
     let refusal: Decision = { verdict: "deny", reason: "no_permit", policies: [] };
-    for (const { verdict, confirmed, approved } of ROUNDS) {
-      const answer = attempt(() => evaluate(question, confirmed, approved));
+    const time = attempt(() => clock(question.at ?? new Date()));
+    if (time instanceof Error) return evaluationError([], time.message);
+    for (const { verdict, confirmed, approved } of rounds) {
+      const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
       if (answer instanceof Error) return evaluationError([], answer.message);
       if (answer.type === "failure") return evaluationError([], answer.errors.map((error) => error.message).join("; "));
 
@@ -165,12 +166,8 @@ export async function createPolicyEngine(options: {
 
   /** Partial evaluation: caller and tool are given, everything else is unknown. */
   function couldAllow(principal: Principal, { name, effect }: PolicyTool): boolean {
-    const context: Context = {
-      confirmed: unknown("confirmed"),
-      approved: unknown("approved"),
-      dry_run: unknown("dry_run"),
-      via: principal.via,
-    };
+    const open = ["confirmed", "approved", "dry_run", "time", "affected", "recent_changes"];
+    const context = { ...Object.fromEntries(open.map((fact) => [fact, unknown(fact)])), via: principal.via };
     const action = { uid: { type: "Action", id: name }, attrs: {}, parents: [{ type: "Action", id: effect }] };
     const answer = attempt(() =>
       cedar.isAuthorizedPartial({
@@ -186,52 +183,28 @@ export async function createPolicyEngine(options: {
     return !(answer instanceof Error) && answer.type === "residuals" && answer.response.decision !== "deny";
   }
 
-  const remembered = new Map<string, Map<string, boolean>>();
+  /** Callers with the same roles, signed in the same way, are one to policies that name nobody. */
+  function callerKey({ id, via, roles }: Principal): string {
+    // An id that is no Unicode cannot be evaluated, whatever its roles.
+    const named = used.callers || !id.isWellFormed() ? id : undefined;
+    return JSON.stringify([named, via, roles.toSorted()]);
+  }
+
+  const remembered = new Map<string, boolean>();
 
   function mayEverUse(principal: Principal, toolName: string): boolean {
     const tool = tools.get(toolName);
     if (tool === undefined) return false;
-    // By caller and not by roles alone: a site policy may name a user or look at how they signed in.
-    const caller = JSON.stringify([principal.id, principal.via, ...principal.roles]);
-    const answers = remembered.get(caller) ?? new Map<string, boolean>();
-    if (answers.size === 0) {
-      if (remembered.size >= REMEMBERED_CALLERS) remembered.clear();
-      remembered.set(caller, answers);
-    }
-    const known = answers.get(toolName);
+    const key = JSON.stringify([callerKey(principal), toolName]);
+    const known = remembered.get(key);
     if (known !== undefined) return known;
+    if (remembered.size >= REMEMBERED) remembered.clear();
     const answer = couldAllow(principal, tool);
-    answers.set(toolName, answer);
+    remembered.set(key, answer);
     return answer;
   }
 
-  return { decide, mayEverUse, warnings, schema };
-}
-
-/** A decision as a sentence without a final stop, e.g. `no policy permits ec2_stop_instance for role viewer`. */
-export function explainDecision({ principal, tool }: PolicyQuestion, { verdict, reason, policies }: Decision): string {
-  const plural = policies.length !== 1;
-  const named = `${plural ? "policies" : "policy"} ${policies.join(", ")}`;
-  switch (reason) {
-    case "no_permit": {
-      const { roles } = principal;
-      return `no policy permits ${tool} for ${roles.length === 1 ? "role" : "roles"} ${roles.join(", ") || "(none)"}`;
-    }
-    case "forbidden":
-      return `${named} ${plural ? "forbid" : "forbids"} ${tool}`;
-    case "evaluation_error":
-      return policies.length > 0
-        ? `${named} could not be evaluated, so ${tool} is denied`
-        : `the request could not be evaluated, so ${tool} is denied`;
-    case "permitted": {
-      const condition = { run: "", ask: " once the caller confirms", wait: " once a second person approves", deny: "" };
-      return `${named} ${plural ? "permit" : "permits"} ${tool}${condition[verdict]}`;
-    }
-  }
-}
-
-function evaluationError(policies: string[], detail: string): Decision {
-  return { verdict: "deny", reason: "evaluation_error", policies, detail };
+  return { decide, mayEverUse, warnings, schema, policies, version: policyVersion(sitePolicies) };
 }
 
 /** Cedar throws where a string is not valid Unicode, e.g. a lone surrogate in a name. */

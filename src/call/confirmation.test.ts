@@ -4,9 +4,10 @@ import fc from "fast-check";
 import type { Principal, Resource } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 import type { ChangeEffect, WriteTool } from "../core/tool.ts";
+import { isWaived } from "../core/tool.ts";
 import { startInstance } from "../tools/ec2/start-instance.ts";
 import { stopInstance } from "../tools/ec2/stop-instance.ts";
-import { type Answer, CONFIRMATION_TTL_MS, Confirmations, isWaived, type Pending } from "./confirmation.ts";
+import { type Answer, CONFIRMATION_TTL_MS, Confirmations, type Pending } from "./confirmation.ts";
 import { UsedHere } from "./used-answers.ts";
 
 const asker = (callId: string, agent?: string) => ({ callId, agent, redact: (value: unknown) => value });

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { ConfirmedVia, ConfirmMode, Principal, Resource } from "../core/call.ts";
+import type { ConfirmedVia, Principal, Resource } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 import { cleanText } from "../core/text.ts";
 import type { ChangeEffect, Tool, WriteTool } from "../core/tool.ts";
@@ -63,11 +63,6 @@ const MAX_TAGS_SHOWN = 12;
 /** Some forty lines: what will happen, in characters, for each part of it. */
 const MAX_CONSEQUENCE = 4_000;
 const PLAIN_KEY = /^[\w.:/@+-]+$/;
-
-/** Whether the server's start option stands in for the person. */
-export function isWaived(mode: ConfirmMode, effect: ChangeEffect): boolean {
-  return mode === "never" || (mode === "destructive" && effect === "write");
-}
 
 /** Remembers which answers were given. */
 export interface UsedAnswers {

@@ -5,6 +5,7 @@ import { cleanText } from "../core/text.ts";
 import {
   type ChangeEffect,
   isRead,
+  isWaived,
   type ReadContext,
   type ReadTool,
   raisedAction,
@@ -14,11 +15,12 @@ import {
 } from "../core/tool.ts";
 import { authoriseNoun, authoriseVerb, stricter, unseen } from "./authorise.ts";
 import { type Call, newCall, remember, rowOf } from "./call.ts";
-import { Confirmations, cannotAsk, isWaived, type Question, signedBy } from "./confirmation.ts";
+import { Confirmations, cannotAsk, type Question, signedBy } from "./confirmation.ts";
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
 import { hideArguments } from "./hide.ts";
 import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision } from "./parts.ts";
+import { RecentChanges } from "./recent-changes.ts";
 import { type CallResult, fail, refuseIfTooLarge, succeed, summarise } from "./result.ts";
 import { validate } from "./validate.ts";
 
@@ -46,6 +48,7 @@ type Ending = { output: object } | { question: Question };
 export function createCallHandler(parts: CallParts): HandleCall {
   const tools = new Map(parts.catalog.map((tool) => [tool.name, tool]));
   const confirmations = new Confirmations(parts.usedAnswers);
+  const recentChanges = new RecentChanges();
 
   return async function handleCall(request: CallRequest): Promise<CallReply> {
     const call = newCall(request);
@@ -100,10 +103,11 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const [first] = subjects;
     const all = (key: "id" | "region") => [...new Set(subjects.map((subject) => subject[key]))].join(",");
     if (first) remember(call, { type: first.type, id: all("id"), region: all("region"), account });
+    const recent = { recentChanges: recentChanges.of(principal.id) };
     for (const subject of subjects) {
       const { type, region } = subject;
       const resource = { kind: "scope", account, region, type, own: parts.isOwn({ ...subject, account }) } as const;
-      const question = { principal, tool: tool.name, resource, dryRun: false };
+      const question = { principal, tool: tool.name, resource, dryRun: false, affected: 0, ...recent };
       call.facts.policies = authoriseNoun(policy, tool, question, true).policies;
     }
     return { output: await tool.handler(input as never, context) };
@@ -124,7 +128,14 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const effect = tool.raised?.to.findLast((each) => graver.includes(each)) ?? tool.effect;
     call.facts.effect = effect;
     const subjectOfPolicy = { kind: "resource", ...resource, own: belongsToServer(resource) } as const;
-    const question = { principal, tool: tool.name, resource: subjectOfPolicy, dryRun } as const;
+    const question = {
+      principal,
+      tool: tool.name,
+      resource: subjectOfPolicy,
+      dryRun,
+      affected: tool.affects?.(input as never, resource) ?? 1,
+      recentChanges: recentChanges.of(principal.id),
+    } as const;
     let decision = authoriseNoun(policy, tool, question, mayRead);
     for (const each of graver) {
       const asGraver = { ...question, tool: raisedAction(tool.name, each) };
@@ -137,6 +148,8 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const confirmation = await confirm(call, { tool, effect, input, resource, decision, dryRun });
     if (typeof confirmation !== "string") return { question: confirmation };
     call.facts.confirmed_via = confirmation;
+    // Nothing is awaited between the decision and here: calls that arrive together see each other.
+    if (!dryRun) recentChanges.add(principal.id);
     await parts.audit.commit(row(call, { event: "intent", result: "pending" }));
     call.intended = true;
     session.allowChanges();

@@ -49,6 +49,10 @@ export interface PolicyQuestion {
         tags: Readonly<Record<string, string>>;
       } & ResourceRef);
   dryRun: boolean;
+  /** How many things the call changes at once; 0 for reads. */
+  affected: number;
+  /** Changes the caller made in the last hour through this process. */
+  recentChanges: number;
 }
 
 export interface PolicyDecision {

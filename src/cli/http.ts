@@ -24,7 +24,7 @@ export async function runHttp(settings: Settings): Promise<void> {
   const { keys, close: closeKeys } = await openKeys(settings, { roles: principals.roles });
   const authenticated = keys.isConfigured() || oauth !== undefined || edge.certificates !== undefined;
   const anonymous = anonymousPrincipal(settings, authenticated);
-  const app = await createApp(settings, process.env, "http");
+  const app = await createApp(settings, process.env, "http", principals.roles);
   keys.watch(settings.api_keys_refresh_s * 1000, (problem) =>
     log.error({ err: problem.message }, "API keys cannot be read again; those known before stay in force"),
   );

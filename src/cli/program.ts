@@ -48,6 +48,7 @@ const TRAIL: SettingName[] = [
   "audit_anchor_bucket",
   "audit_anchor_kms_key",
 ];
+const POLICY: SettingName[] = ["policy_files", "policy_time_zone", "principals_file"];
 /** Where the API keys are. */
 const KEYS: SettingName[] = ["state_dir", "region", "profile", "api_keys_file", "api_keys_arn"];
 const HTTP: SettingName[] = [
@@ -277,6 +278,54 @@ command("export", "Write the trail, or a part, to a directory that can be verifi
     await exportAudit(settings, { out: String(out), since: text(since), until: text(until), writer: text(writer) });
   });
 
+const policy = program.command("policy").description("The policies: check them, ask them, test them");
+command("check", "Check policy files as the server does at its start", POLICY, policy).action(async (flags) => {
+  const settings = await settingsOf(flags);
+  const { checkPolicies } = await import("./policy.ts");
+  process.exitCode = await checkPolicies(settings);
+});
+command("schema", "Print the Cedar schema that policies are checked against", ["principals_file"], policy).action(
+  async (flags) => {
+    const settings = await settingsOf(flags);
+    const { printSchema } = await import("./policy.ts");
+    await printSchema(settings);
+  },
+);
+command("explain", "Say what policy decides about a call, and which policies do", [...POLICY, "confirm"], policy)
+  .requiredOption("--tool <tool>", "tool name; with an effect (ecs_update_service:deploy) only that form")
+  .option("--as <user>", "who calls", "somebody")
+  .option("--role <roles>", "roles of the caller", "viewer")
+  .option("--via <way>", "how they signed in", "api_key")
+  .option("--resource <id>", "id of the resource")
+  .option("--type <type>", "its type, such as ec2:instance")
+  .option("--tag <key=value>", "a tag it has; may be repeated", collect, [])
+  .option("--account <id>", "its account")
+  .option("--region <region>", "its region")
+  .option("--state <state>", "its state")
+  .option("--own", "the server records into it, or runs on it")
+  .option("--at <time>", "when: ISO time, in UTC unless it says; else now")
+  .option("--affected <n>", "how many things the call changes", wholeNumber)
+  .option("--recent-changes <n>", "changes of the caller in the last hour", wholeNumber)
+  .option("--dry-run", "the call is a rehearsal")
+  .option("--json", "for programs")
+  .action(async ({ policyFiles, policyTimeZone, principalsFile, confirm, config, ...given }) => {
+    const settings = await settingsOf({ policyFiles, policyTimeZone, principalsFile, confirm, config });
+    const { explainPolicy } = await import("./policy-explain.ts");
+    await explainPolicy(settings, given);
+  });
+command("test", "Ask the policies what a file of cases says they answer", POLICY, policy)
+  .argument("<cases>", "YAML file of cases")
+  .option("--json", "for programs")
+  .addHelpText(
+    "after",
+    "\nExit codes:\n  0  all as expected\n  1  not, or policies that cannot be used\n  2  no usable cases",
+  )
+  .action(async (cases: string, { json, ...flags }: Record<string, unknown>) => {
+    const settings = await settingsOf(flags);
+    const { testPolicies } = await import("./policy-test.ts");
+    process.exitCode = await testPolicies(settings, cases, json === true);
+  });
+
 /** A command with the options of these settings, and `--config` if it has any. */
 function command(name: string, description: string, settings: SettingName[] = [], parent = program): Command {
   return settingOptions(parent.command(name).description(description), settings);
@@ -311,6 +360,17 @@ function positive(text: string): number {
   const number = Number(text);
   if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError("not a whole number above 0");
   return number;
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (text.trim() === "" || !Number.isSafeInteger(number) || number < 0)
+    throw new InvalidArgumentError("not a whole number");
+  return number;
+}
+
+function collect(text: string, before: string[]): string[] {
+  return [...before, text];
 }
 
 function accountId(text: string): string {

@@ -7,8 +7,8 @@ import { knownRoles } from "./roles.ts";
 
 /** `mcp-aws-server`: serves the client that started this process, until it goes away. */
 export async function runStdio(settings: Settings): Promise<void> {
-  await knownRoles(settings);
-  const app = await createApp(settings, process.env, "stdio");
+  const { roles } = await knownRoles(settings);
+  const app = await createApp(settings, process.env, "stdio", roles);
   await app.start();
   const { end } = endOrderly(app, () => handle.close());
   const handle = serveStdio({

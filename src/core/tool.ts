@@ -1,5 +1,5 @@
 import type * as z from "zod";
-import type { Resource, ResourceRef } from "./call.ts";
+import type { ConfirmMode, Resource, ResourceRef } from "./call.ts";
 import type { TrailSearch } from "./trail-search.ts";
 
 /**
@@ -128,6 +128,8 @@ export interface WriteTool<I extends z.ZodObject = z.ZodObject, O extends z.ZodO
   lookup: (input: z.output<I>, subject: ResourceRef, context: ReadContext) => Promise<Resource<D>>;
   /** True when these arguments make the call a rehearsal that changes nothing. */
   dryRun?: (input: z.output<I>) => boolean;
+  /** How many things the call changes at once, for policies that limit it: a whole number; absent: one. */
+  affects?: (input: z.output<I>, resource: Resource<D>) => number;
   /** What will happen, in words for the person who is asked: `stop i-1 (web-1): running → stopped`. */
   consequence: (input: z.output<I>, resource: Resource<D>) => { action: string; before: string; after: string };
   /**
@@ -193,4 +195,9 @@ export function effectsOf(tool: Tool): readonly [Effect, ...Effect[]] {
 /** The name policy knows a tool's graver form by: `ecs_update_service:deploy`. */
 export function raisedAction(tool: string, effect: Effect): string {
   return `${tool}:${effect}`;
+}
+
+/** Whether the server's start option stands in for the person whom policy wants asked. */
+export function isWaived(mode: ConfirmMode, effect: ChangeEffect): boolean {
+  return mode === "never" || (mode === "destructive" && effect === "write");
 }

@@ -199,7 +199,10 @@ describe("a principal without any role", () => {
       for (const kind of ["scope", "resource"] as const) {
         const place = { account: "123456789012", region: "us-east-1", type: "x:y", own: false };
         const resource = kind === "scope" ? { kind, ...place } : { kind, ...place, id: "i", state: "s", tags: {} };
-        const { verdict } = engine.decide({ principal: nobody, tool: name, resource, dryRun: false });
+        const { verdict } = engine.decide({
+          ...{ principal: nobody, tool: name, resource, dryRun: false },
+          ...{ affected: 1, recentChanges: 0 },
+        });
         assert.equal(verdict, "deny", name);
       }
     }

@@ -135,6 +135,11 @@ export function planOf(given: Wanted, { service, next }: Facts): Plan {
   };
 }
 
+/** How many tasks the call touches: the larger of those there are and those asked for. */
+export function tasksAffected({ desired }: Plan, { service }: Facts): number {
+  return Math.max(1, service.desiredCount ?? 0, service.runningCount ?? 0, desired?.to ?? 0);
+}
+
 /** How grave a change is, besides being a write. */
 export function effectsOf(plan: Plan, { service, present }: Facts): ("destructive" | "deploy")[] {
   const replaces = plan.definition !== undefined || plan.force;

@@ -17,6 +17,7 @@ import {
   refuse,
   scalingNote,
   stateOf,
+  tasksAffected,
 } from "./service-change.ts";
 import { parseTaskDefinition, shortName, TaskDefinitionName } from "./task-definition.ts";
 
@@ -91,6 +92,7 @@ export const updateService = defineTool({
     to: ["destructive", "deploy"],
     when: (given, resource: Resource<Facts>) => effectsOf(planOf(given, resource.data), resource.data),
   },
+  affects: (given, { data }) => tasksAffected(planOf(given, data), data),
   subject: serviceSubject,
   lookup: (given, _subject, context) => lookupService(given, servicePlace(given, context.aws.regionOf), context),
   consequence: (given, resource) => {
