@@ -37,7 +37,7 @@ const RULES: Record<string, Rule> = {
     packages: NONE,
   },
   cli: {
-    rooms: [...EVERYONE, "app.ts", "aws", "tools", "access", "audit", "mcp", "config.ts", "trail", "version.ts"],
+    rooms: [...EVERYONE, "app.ts", "call", "aws", "tools", "access", "audit", "mcp", "config.ts", "trail", "version.ts"],
     packages: /^commander$/,
   },
   "main.ts": { rooms: ["cli"], packages: NONE },

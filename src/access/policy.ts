@@ -146,6 +146,7 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     let refusal: Decision = { verdict: "deny", reason: "no_permit", policies: [] };
     const time = attempt(() => clock(question.at ?? new Date()));
     if (time instanceof Error) return evaluationError([], time.message);
+    const heldBy = new Set<string>();
     for (const { verdict, confirmed, approved } of rounds) {
       const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
       if (answer instanceof Error) return evaluationError([], answer.message);
@@ -158,7 +159,10 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
         return evaluationError(failed, diagnostics.errors.map(({ error }) => error.message).join("; "));
       }
       const deciding = diagnostics.reason;
-      if (decision === "allow") return { verdict, reason: "permitted", policies: deciding };
+      if (decision === "allow") {
+        return { verdict, reason: "permitted", policies: deciding, ...(heldBy.size > 0 && { heldBy: [...heldBy] }) };
+      }
+      for (const id of deciding) heldBy.add(id);
       refusal = { verdict: "deny", reason: deciding.length > 0 ? "forbidden" : "no_permit", policies: deciding };
     }
     return refusal;
