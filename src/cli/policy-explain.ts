@@ -71,9 +71,9 @@ function sentence(imagined: Imagined, form: Explained, texts: PolicyTexts): stri
 }
 
 function asked(effect: Effect, { resource }: Imagined["question"]): string {
-  if (effect === "write") return "They say yes. With --confirm destructive, and with --confirm never, it runs unasked.";
+  if (effect === "write") return "They say yes. Under --confirm destructive and --confirm never it runs unasked.";
   const id = resource.kind === "resource" ? safe(resource.id) : "its id";
-  return `They type ${id}. So it is with --confirm destructive; with --confirm never it runs unasked.`;
+  return `They type ${id}, also under --confirm destructive. Under --confirm never it runs unasked.`;
 }
 
 function whyNot({ question: { principal } }: Imagined, { decision, wouldLet }: Explained, texts: PolicyTexts): string {

@@ -21,33 +21,45 @@ interface Result {
   why: string;
 }
 
-/**
- * `mcp-aws-server policy test` → exit code: 0 all as expected, 1 not
- * @throws ConfigError when the cases cannot be asked
- */
+/** One file of cases, or why it cannot be asked. */
+type Tested = { file: string; results: Result[] } | { file: string; error: string };
+
+/** `mcp-aws-server policy test` → exit code: 0 all as expected, 1 not, 2 where cases or policies cannot be used */
 export async function testPolicies(settings: Settings, files: readonly string[], json: boolean): Promise<number> {
-  const tested: { file: string; results: Result[] }[] = [];
-  for (const file of files) tested.push({ file, results: await testFile(settings, file) });
-  const all = tested.flatMap(({ results }) => results);
+  const tested: Tested[] = [];
+  for (const file of files) tested.push(await testFile(settings, file));
+  const all = tested.flatMap((each) => ("results" in each ? each.results : []));
   const failed = all.filter(({ passed }) => !passed).length;
-  if (json) {
-    print(JSON.stringify({ cases: all.length, failed, files: tested }, undefined, 2));
-  } else {
-    for (const { file, results } of tested) {
-      for (const { line, name, expected, got, passed, why } of results) {
-        if (!passed) print(`${file}:${line}: ${name}: expected ${expected}, got ${got} (${why})`);
-      }
-    }
-    const verdict =
-      failed > 0
-        ? `${failed} of ${count(all.length, "case", "cases")} failed`
-        : `${count(all.length, "case", "cases")} passed`;
-    print(files.length > 1 ? `${verdict} in ${files.length} files` : verdict);
-  }
-  return failed > 0 ? 1 : 0;
+  const unusable = tested.filter((each) => "error" in each);
+  if (json) print(JSON.stringify({ cases: all.length, failed, files: tested }, undefined, 2));
+  else report(tested, count(all.length, "case", "cases"), failed);
+  for (const { error } of unusable) process.stderr.write(`${error}\n`);
+  return unusable.length > 0 ? 2 : failed > 0 ? 1 : 0;
 }
 
-async function testFile(settings: Settings, file: string): Promise<Result[]> {
+function report(tested: readonly Tested[], cases: string, failed: number): void {
+  for (const each of tested) {
+    if ("error" in each) continue;
+    for (const { line, name, expected, got, passed, why } of each.results) {
+      if (!passed) print(`${each.file}:${line}: ${name}: expected ${expected}, got ${got} (${why})`);
+    }
+  }
+  const unusable = tested.filter((each) => "error" in each).length;
+  const inFiles = tested.length > 1 ? ` in ${tested.length} files` : "";
+  const unasked = unusable > 0 ? `; ${count(unusable, "file", "files")} could not be tested` : "";
+  print(`${failed > 0 ? `${failed} of ${cases} failed` : `${cases} passed`}${inFiles}${unasked}`);
+}
+
+async function testFile(settings: Settings, file: string): Promise<Tested> {
+  try {
+    return { file, results: await resultsOf(settings, file) };
+  } catch (error) {
+    if (error instanceof ConfigError) return { file, error: error.message };
+    throw error;
+  }
+}
+
+async function resultsOf(settings: Settings, file: string): Promise<Result[]> {
   const { cases, policies, principals, time_zone, at } = await readPolicyCases(file).catch((error: unknown) => {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   });
