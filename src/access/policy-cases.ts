@@ -4,6 +4,7 @@ import { VIAS } from "../core/call.ts";
 import { parseTime } from "../core/time.ts";
 import { readYaml } from "../core/yaml-file.ts";
 import { linesOfList } from "../core/yaml-lines.ts";
+import { isTimeZone } from "./policy-time.ts";
 
 const EXPECTED = ["run", "ask", "wait", "deny", "listed", "hidden"] as const;
 const text = z.string().min(1).max(256);
@@ -47,7 +48,7 @@ const CaseFile = z.strictObject({
   policies: z.array(text).default([]),
   /** File with the site's roles, from where this file is. */
   principals: text.optional(),
-  time_zone: text.optional(),
+  time_zone: text.refine(isTimeZone, "not a time zone such as Europe/Berlin").optional(),
   /** When the cases are decided that do not say it themselves. */
   at: moment.optional(),
   cases: z

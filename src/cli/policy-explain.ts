@@ -1,4 +1,5 @@
 import type { Policy } from "../access/policy-set.ts";
+import { wallClock } from "../access/policy-time.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { type Effect, raisedAction } from "../core/tool.ts";
 import { loadPolicies, sourcesOf } from "./policy.ts";
@@ -32,7 +33,7 @@ export async function explainPolicy(settings: Settings, given: Situation, json: 
   }
   for (const form of forms) print(`${sentence(imagined, form, texts)}\n`);
   if (!listed) print(`${imagined.tool.name} is not on this caller's list of tools: no call of it is ever allowed.\n`);
-  print(circumstances(imagined));
+  print(circumstances(imagined, sources.timeZone));
   for (const policy of policies) print(`\n${placed(policy)}\n${policy.text.replace(/^/gm, "  ")}`);
 }
 
@@ -92,9 +93,13 @@ function whyNot({ question: { principal } }: Imagined, { decision, wouldLet }: E
 }
 
 /** Everything the answer rests on, and which of it nobody said. */
-function circumstances({ tool, question, assumed }: Imagined): string {
+function circumstances({ tool, question, assumed }: Imagined, timeZone: string): string {
   const { principal, resource, dryRun, affected, recentChanges, at } = question;
   const { type, region, account, own } = resource;
+  const shown = wallClock(timeZone)(at);
+  const [hours, minutes] = [Number(shown.hour), Number(shown.minute_of_day) % 60].map((part) =>
+    String(part).padStart(2, "0"),
+  );
   const lines = [
     ["caller", `${safe(principal.id)}, role ${principal.roles.join(", ") || "(none)"}, known by ${principal.via}`],
     ["tool", `${tool.name} (${tool.effect})${dryRun ? ", dry run" : ""}`],
@@ -107,7 +112,7 @@ function circumstances({ tool, question, assumed }: Imagined): string {
   lines.push(
     ["place", `${safe(type)} in ${safe(region)}, account ${account}`],
     ["own", own ? "yes, the server runs on it or records into it" : "no"],
-    ["at", at.toISOString()],
+    ["at", `${at.toISOString()} (${shown.weekday} ${hours}:${minutes} in ${timeZone})`],
   );
   const guesses = Object.entries(assumed).map(([name, value]) => `--${name} ${safe(value)}`);
   if (guesses.length > 0) lines.push(["assumed", guesses.join(", ")]);

@@ -114,7 +114,7 @@ function resultOf(engine: PolicyEngine, { given, imagined }: AskedCase): Result 
   const { line, name, expect, by = [] } = given;
   if (expect === "listed" || expect === "hidden") {
     const got = isListed(engine, imagined) ? "listed" : "hidden";
-    const why = `there ${got === "listed" ? "could be" : "is no"} call of ${imagined.tool.name} that is allowed`;
+    const why = `${got === "listed" ? "some" : "no"} call of ${imagined.tool.name} could be allowed`;
     return { line, name, expected: expect, got, policies: [], passed: got === expect, why };
   }
   const [effect] = imagined.effects;
