@@ -4,6 +4,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { CONFIRM_MODES, ROLE_NAME } from "./core/call.ts";
 import { LOG_LEVELS } from "./core/log.ts";
+import { nearest } from "./core/nearest.ts";
 import { REGION_NAME } from "./core/region.ts";
 import { parseYamlFile } from "./core/yaml-file.ts";
 
@@ -317,21 +318,6 @@ function normaliseLevel(level: string): string {
 }
 
 function suggestion(key: string): string {
-  const [nearest] = settingNames
-    .map((name) => ({ name, distance: editDistance(key, name) }))
-    .sort((a, b) => a.distance - b.distance);
-  return nearest && nearest.distance <= 3 ? `; did you mean "${nearest.name}"?` : "";
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+  const [near] = nearest(key, settingNames, 3);
+  return near === undefined ? "" : `; did you mean "${near}"?`;
 }

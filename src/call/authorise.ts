@@ -29,7 +29,7 @@ export function authoriseNoun(policy: Policy, tool: Tool, question: PolicyQuesti
 const STRICTNESS = ["run", "ask", "wait", "deny"] as const;
 
 /** Of two decisions about one call, the one that lets less happen; both name the policies. */
-export function stricter(one: PolicyDecision, other: PolicyDecision): PolicyDecision {
+export function stricter<D extends Pick<PolicyDecision, "verdict" | "policies">>(one: D, other: D): D {
   const [first, second] =
     STRICTNESS.indexOf(one.verdict) >= STRICTNESS.indexOf(other.verdict) ? [one, other] : [other, one];
   return { ...first, policies: [...new Set([...first.policies, ...second.policies])] };

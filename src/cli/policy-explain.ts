@@ -1,159 +1,151 @@
-import { VIAS } from "../access/policy-cases.ts";
-import { type Decision, explainDecision, type PolicyQuestion } from "../access/policy-question.ts";
-import { type Policy, placeOf } from "../access/policy-set.ts";
+import type { Policy } from "../access/policy-set.ts";
+import { wallClock } from "../access/policy-time.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import { parseTime } from "../core/time.ts";
-import { type Effect, effectsOf, isWaived, raisedAction, readsOnly } from "../core/tool.ts";
-import { type Asked, broken, type Loaded, loadPolicies, toolNamed } from "./policy.ts";
-import { type Described, questionOf } from "./policy-question.ts";
-import { print } from "./table.ts";
+import { type Effect, raisedAction } from "../core/tool.ts";
+import { loadPolicies, sourcesOf } from "./policy.ts";
+import { isListed, type Outcome, outcomeOf, rolesThatWould } from "./policy-outcome.ts";
+import { type Imagined, imagine, type Situation, SituationError } from "./policy-situation.ts";
+import { named, type PolicyTexts, placed } from "./policy-words.ts";
+import { print, safe } from "./table.ts";
 
-/** One name of policy, and what was decided about it. */
-interface Explained {
-  action: string;
-  effect: Effect;
-  decision: Decision;
-  sentence: string;
-  /** What `confirm` makes of it. */
-  confirm: string | undefined;
-  policies: Policy[];
-  /** For what nothing permits: who might, and which policies would have to hold. */
-  otherwise: string[];
-}
+type Explained = Outcome & { wouldLet: ReturnType<typeof rolesThatWould> };
 
-/** `mcp-aws-server policy explain`; the flags are commander's. */
-export async function explainPolicy(settings: Settings, flags: Readonly<Record<string, unknown>>): Promise<void> {
-  const asked = toolNamed(String(flags.tool));
-  let loaded: Loaded;
-  try {
-    loaded = await loadPolicies(settings);
-  } catch (error) {
-    process.exitCode = broken(error);
+/**
+ * `mcp-aws-server policy explain`: what policy says to one imagined call, and why.
+ * @throws ConfigError when there can be no such call, or the policies cannot be used
+ */
+export async function explainPolicy(settings: Settings, given: Situation, json: boolean): Promise<void> {
+  const sources = await sourcesOf(settings);
+  const imagined = imagineOrComplain(given, sources.roles);
+  const engine = await loadPolicies(sources);
+  const listed = isListed(engine, imagined);
+  const forms = imagined.effects.map((effect): Explained => {
+    const outcome = outcomeOf(engine, imagined, effect);
+    const byDefault = outcome.decision.reason === "no_permit";
+    return { ...outcome, wouldLet: byDefault ? rolesThatWould(engine, imagined, effect, sources.roles) : [] };
+  });
+  const texts: PolicyTexts = new Map(engine.policies.map((policy) => [policy.id, policy]));
+  const ids = new Set(forms.flatMap(({ decision }) => [...decision.policies, ...(decision.heldBy ?? [])]));
+  const policies = engine.policies.filter(({ id }) => ids.has(id));
+  if (json) {
+    print(JSON.stringify(asJson(imagined, listed, forms, policies), undefined, 2));
     return;
   }
-  const described = describe(flags, loaded.roles);
-  const explained = formsOf(asked).map(({ action, effect }) =>
-    explain(loaded, settings, questionOf(asked, action, described), effect),
-  );
-  if (flags.json === true) print(JSON.stringify(explained.map(asJson), undefined, 2));
-  else for (const each of explained) printOne(each);
+  for (const form of forms) print(`${sentence(imagined, form, texts)}\n`);
+  if (!listed) print(`${imagined.tool.name} is not on this caller's list of tools: no call of it is ever allowed.\n`);
+  print(circumstances(imagined, sources.timeZone));
+  for (const policy of policies) print(`\n${placed(policy)}\n${policy.text.replace(/^/gm, "  ")}`);
 }
 
-/** The tool and each graver form its calls may take, unless one was named. */
-function formsOf({ tool, actions, form }: Asked): { action: string; effect: Effect }[] {
-  const [own, ...graver] = effectsOf(tool);
-  const all = [
-    { action: tool.name, effect: own },
-    ...graver.map((effect) => ({ action: raisedAction(tool.name, effect), effect })),
-  ];
-  return form === undefined ? all : all.filter(({ action }) => action === actions.at(-1));
-}
-
-function explain(loaded: Loaded, settings: Settings, question: PolicyQuestion, effect: Effect): Explained {
-  const { engine } = loaded;
-  const decision = engine.decide(question);
-  return {
-    action: question.tool,
-    effect,
-    decision,
-    sentence: `${decision.verdict}: ${explainDecision(question, decision)}`,
-    confirm: withConfirm(settings, effect, question, decision),
-    policies: engine.policies.filter(({ id }) => decision.policies.includes(id)),
-    otherwise: decision.reason === "no_permit" ? whatElse(loaded, question, effect) : [],
-  };
-}
-
-function withConfirm({ confirm }: Settings, effect: Effect, { dryRun }: PolicyQuestion, { verdict }: Decision) {
-  if (verdict === "wait") return "this server cannot arrange for a second person yet: the call is refused";
-  if (verdict !== "ask" || readsOnly(effect)) return undefined;
-  if (dryRun) return "nobody is asked: it changes nothing";
-  return isWaived(confirm, effect)
-    ? `--confirm ${confirm}: nobody is asked`
-    : `--confirm ${confirm}: the person is asked`;
-}
-
-/** The roles that would do, and the permits for this tool that did not hold. */
-function whatElse({ engine, roles }: Loaded, question: PolicyQuestion, effect: Effect): string[] {
-  const { principal } = question;
-  const would = [...roles]
-    .filter((role) => !principal.roles.includes(role))
-    .flatMap((role) => {
-      const { verdict, policies } = engine.decide({ ...question, principal: { ...principal, roles: [role] } });
-      return verdict === "deny" ? [] : [`role ${role} would get ${verdict} (${policies.join(", ")})`];
-    });
-  const permits = engine.policies
-    .filter(({ json }) => json.effect === "permit" && covers(json.action, question.tool, effect))
-    .map((policy) => `${policy.id} (${placeOf(policy)}) permits it to others or otherwise:\n${indented(policy.text)}`);
-  return [...would, ...permits];
-}
-
-function covers(action: Policy["json"]["action"], tool: string, effect: Effect): boolean {
-  if (action.op === "All") return true;
-  const named = "entities" in action ? action.entities : "entity" in action ? [action.entity] : [];
-  return named.some((each) => {
-    const { id } = "__entity" in each ? each.__entity : each;
-    return id === tool || (action.op === "in" && id === effect);
-  });
-}
-
-function printOne({ action, effect, sentence, confirm, policies, otherwise }: Explained): void {
-  print(`${action} (${effect}): ${sentence}`);
-  if (confirm) print(`  ${confirm}`);
-  for (const policy of policies) print(`  ${placeOf(policy)}: ${policy.id}\n${indented(policy.text)}`);
-  for (const each of otherwise) print(`  ${each}`);
-}
-
-function asJson({ action, effect, decision, sentence, confirm, policies, otherwise }: Explained): object {
-  const { verdict, reason } = decision;
-  const decided = policies.map(({ id, file, line, text }) => ({ id, file, line, text }));
-  return { action, effect, verdict, reason, sentence, confirm, policies: decided, otherwise };
-}
-
-function indented(text: string): string {
-  return text
-    .split("\n")
-    .map((line) => `    ${line}`)
-    .join("\n");
-}
-
-function describe(flags: Readonly<Record<string, unknown>>, known: ReadonlySet<string>): Described {
-  const text = (value: unknown) => (typeof value === "string" ? value : undefined);
-  const number = (value: unknown) => (typeof value === "number" ? value : undefined);
-  const roles = (text(flags.role) ?? "")
-    .split(",")
-    .map((role) => role.trim())
-    .filter(Boolean);
-  for (const role of roles) {
-    if (!known.has(role)) throw new ConfigError(`--role: there is no ${role}; valid: ${[...known].join(", ")}`);
+function imagineOrComplain(given: Situation, roles: ReadonlySet<string>): Imagined {
+  try {
+    return imagine(given, roles);
+  } catch (error) {
+    throw error instanceof SituationError ? new ConfigError(`Cannot explain this: ${error.message}.`) : error;
   }
-  const via = VIAS.find((each) => each === flags.via);
-  if (via === undefined) throw new ConfigError(`--via: not one of ${VIAS.join(", ")}`);
-  const tags = (flags.tag as string[]).map((tag): [string, string] => {
-    const [, key, value] = /^([^=]+)=(.*)$/s.exec(tag) ?? [];
-    if (key === undefined || value === undefined) throw new ConfigError(`--tag: ${tag} is not key=value`);
-    return [key, value];
-  });
-  return {
-    as: String(flags.as),
-    roles,
-    via,
-    tags: Object.fromEntries(tags),
-    resource: text(flags.resource),
-    type: text(flags.type),
-    account: text(flags.account),
-    region: text(flags.region),
-    state: text(flags.state),
-    own: flags.own === true,
-    at: momentOf("--at", text(flags.at)),
-    affected: number(flags.affected),
-    recentChanges: number(flags.recentChanges) ?? 0,
-    dryRun: flags.dryRun === true,
-  };
 }
 
-function momentOf(what: string, text: string | undefined): Date | undefined {
-  if (text === undefined) return undefined;
-  const time = parseTime(text);
-  if (time === undefined) throw new ConfigError(`${what}: ${text} is not a time such as 2026-11-24T09:30:00+01:00`);
-  return new Date(time);
+/** What happens, in words: `ASK  ec2_stop_instance: …`. */
+function sentence(imagined: Imagined, form: Explained, texts: PolicyTexts): string {
+  const { verdict, decision, effect } = form;
+  const { tool, question } = imagined;
+  const name = effect === tool.effect ? tool.name : raisedAction(tool.name, effect);
+  const when = effect === tool.effect ? "" : ` (a call whose arguments make it ${effect})`;
+  const permitted = `Permitted by: ${named(decision.policies, texts)}`;
+  const until = decision.heldBy ? `. Until then forbidden by: ${named(decision.heldBy, texts)}` : "";
+  return `${verdict.toUpperCase()}  ${name}${when}: ${what()}`;
+
+  function what(): string {
+    switch (verdict) {
+      case "run":
+        return decision.verdict === "ask"
+          ? `runs at once, because it is a dry run; else a person would be asked. ${permitted}.`
+          : `runs at once, nobody is asked. ${permitted}.`;
+      case "ask":
+        return `a person is asked first. ${asked(effect, question)} ${permitted}${until}.`;
+      case "wait":
+        return `a second person has to approve it. This server cannot arrange that yet: it refuses the call. ${permitted}${until}.`;
+      case "deny":
+        return `refused. ${whyNot(imagined, form, texts)}`;
+    }
+  }
+}
+
+function asked(effect: Effect, { resource }: Imagined["question"]): string {
+  if (effect === "write") return "They say yes. Under --confirm destructive and --confirm never it runs unasked.";
+  const id = resource.kind === "resource" ? safe(resource.id) : "its id";
+  return `They type ${id}, also under --confirm destructive. Under --confirm never it runs unasked.`;
+}
+
+function whyNot({ question: { principal } }: Imagined, { decision, wouldLet }: Explained, texts: PolicyTexts): string {
+  const by = named(decision.policies, texts);
+  switch (decision.reason) {
+    case "forbidden":
+      return `Forbidden by: ${by}. No permit outweighs that.`;
+    case "no_permit": {
+      const roles = principal.roles.join(", ");
+      const others = wouldLet.map(({ role, verdict }) => `${role} (${verdict})`).join(", ");
+      return `No policy permits it for ${roles ? `role ${roles}` : "nobody's role"}. Roles for which it would be otherwise: ${others || "none"}.`;
+    }
+    default:
+      return `${by ? `${by} cannot be evaluated` : "The question cannot be evaluated"}, and what cannot be evaluated is refused: ${safe(decision.detail)}`;
+  }
+}
+
+/** Everything the answer rests on, and which of it nobody said. */
+function circumstances({ tool, question, assumed }: Imagined, timeZone: string): string {
+  const { principal, resource, dryRun, affected, recentChanges, at } = question;
+  const { type, region, account, own } = resource;
+  const shown = wallClock(timeZone)(at);
+  const [hours, minutes] = [Number(shown.hour), Number(shown.minute_of_day) % 60].map((part) =>
+    String(part).padStart(2, "0"),
+  );
+  const lines = [
+    ["caller", `${safe(principal.id)}, role ${principal.roles.join(", ") || "(none)"}, known by ${principal.via}`],
+    ["tool", `${tool.name} (${tool.effect})${dryRun ? ", dry run" : ""}`],
+  ];
+  if (resource.kind === "resource") {
+    const tags = Object.entries(resource.tags).map(([key, value]) => `${safe(key)}=${safe(value)}`);
+    lines.push(["resource", `${safe(resource.id)}, state ${safe(resource.state)}, tags: ${tags.join(" ") || "none"}`]);
+    lines.push(["affects", `${affected}, after ${recentChanges} changes in the last hour`]);
+  }
+  lines.push(
+    ["place", `${safe(type)} in ${safe(region)}, account ${account}`],
+    ["own", own ? "yes, the server runs on it or records into it" : "no"],
+    ["at", `${at.toISOString()} (${shown.weekday} ${hours}:${minutes} in ${timeZone})`],
+  );
+  const guesses = Object.entries(assumed).map(([name, value]) => `--${name} ${safe(value)}`);
+  if (guesses.length > 0) lines.push(["assumed", guesses.join(", ")]);
+  return lines.map(([name = "", text]) => `  ${name.padEnd(9)} ${text}`).join("\n");
+}
+
+function asJson(imagined: Imagined, listed: boolean, forms: readonly Explained[], policies: readonly Policy[]): object {
+  const { tool, question, assumed } = imagined;
+  return {
+    tool: tool.name,
+    listed,
+    forms: forms.map(({ effect, verdict, decision, wouldLet }) => ({
+      action: effect === tool.effect ? tool.name : raisedAction(tool.name, effect),
+      effect,
+      verdict,
+      policy_verdict: decision.verdict,
+      reason: decision.reason,
+      policies: decision.policies,
+      held_by: decision.heldBy ?? [],
+      would_let: wouldLet,
+      detail: decision.detail,
+    })),
+    question: {
+      user: question.principal.id,
+      roles: question.principal.roles,
+      via: question.principal.via,
+      resource: question.resource,
+      at: question.at.toISOString(),
+      affected: question.affected,
+      recent_changes: question.recentChanges,
+      dry_run: question.dryRun,
+    },
+    assumed,
+    policies: policies.map(({ id, file, line, text }) => ({ id, file, line, text })),
+  };
 }

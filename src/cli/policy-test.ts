@@ -1,84 +1,128 @@
-import { type PolicyCase, readCases } from "../access/policy-cases.ts";
-import { explainDecision } from "../access/policy-question.ts";
+import type { PolicyEngine } from "../access/policy.ts";
+import { type PolicyCase, readPolicyCases } from "../access/policy-cases.ts";
+import { BUILT_IN } from "../access/policy-set.ts";
+import { useOf } from "../access/policy-use.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import { type Asked, broken, type Loaded, loadPolicies, toolNamed } from "./policy.ts";
-import { decideAll, questionOf } from "./policy-question.ts";
+import { count, loadPolicies, type PolicySources, sourcesOf } from "./policy.ts";
+import { isListed, outcomeOf } from "./policy-outcome.ts";
+import { type Imagined, imagine, SituationError } from "./policy-situation.ts";
+import { named, type PolicyTexts } from "./policy-words.ts";
 import { print } from "./table.ts";
 
-interface Outcome {
-  name: string;
-  file: string;
+interface Result {
   line: number;
+  name: string;
   expected: string;
   got: string;
+  /** Ids of the policies that decided. */
   policies: readonly string[];
-  ok: boolean;
+  passed: boolean;
+  /** `no policy permits it`, or the policies with their places. */
   why: string;
 }
 
-/** `mcp-aws-server policy test` → exit code: 0 all as expected, 1 not */
-export async function testPolicies(settings: Settings, file: string, json: boolean): Promise<number> {
-  const cases = await readCases(file).catch((error: unknown) => {
+/** One file of cases, or why it cannot be asked. */
+type Tested = { file: string; results: Result[] } | { file: string; error: string };
+
+/** `mcp-aws-server policy test` → exit code: 0 all as expected, 1 not, 2 where cases or policies cannot be used */
+export async function testPolicies(settings: Settings, files: readonly string[], json: boolean): Promise<number> {
+  const tested: Tested[] = [];
+  for (const file of files) tested.push(await testFile(settings, file));
+  const all = tested.flatMap((each) => ("results" in each ? each.results : []));
+  const failed = all.filter(({ passed }) => !passed).length;
+  const unusable = tested.filter((each) => "error" in each);
+  if (json) print(JSON.stringify({ cases: all.length, failed, files: tested }, undefined, 2));
+  else report(tested, count(all.length, "case", "cases"), failed);
+  for (const { error } of unusable) process.stderr.write(`${error}\n`);
+  return unusable.length > 0 ? 2 : failed > 0 ? 1 : 0;
+}
+
+function report(tested: readonly Tested[], cases: string, failed: number): void {
+  for (const each of tested) {
+    if ("error" in each) continue;
+    for (const { line, name, expected, got, passed, why } of each.results) {
+      if (!passed) print(`${each.file}:${line}: ${name}: expected ${expected}, got ${got} (${why})`);
+    }
+  }
+  const unusable = tested.filter((each) => "error" in each).length;
+  const inFiles = tested.length > 1 ? ` in ${tested.length} files` : "";
+  const unasked = unusable > 0 ? `; ${count(unusable, "file", "files")} could not be tested` : "";
+  print(`${failed > 0 ? `${failed} of ${cases} failed` : `${cases} passed`}${inFiles}${unasked}`);
+}
+
+async function testFile(settings: Settings, file: string): Promise<Tested> {
+  try {
+    return { file, results: await resultsOf(settings, file) };
+  } catch (error) {
+    if (error instanceof ConfigError) return { file, error: error.message };
+    throw error;
+  }
+}
+
+async function resultsOf(settings: Settings, file: string): Promise<Result[]> {
+  const { cases, policies, principals, time_zone, at } = await readPolicyCases(file).catch((error: unknown) => {
     throw new ConfigError(error instanceof Error ? error.message : String(error));
   });
-  let loaded: Loaded;
-  try {
-    loaded = await loadPolicies(settings);
-  } catch (error) {
-    return broken(error);
-  }
-  const outcomes = cases.map((each) => outcomeOf(loaded, file, each));
-  const failed = outcomes.filter(({ ok }) => !ok);
-  if (json) {
-    print(
-      JSON.stringify({ passed: outcomes.length - failed.length, failed: failed.length, cases: outcomes }, undefined, 2),
-    );
-  } else {
-    for (const { line, name, expected, got, why } of failed) {
-      print(`${file}:${line}: ${name}: expected ${expected}, got ${got}\n  ${why}`);
+  const base = await sourcesOf({ ...settings, ...(principals && { principals_file: principals }) });
+  const sources = { ...base, files: [...base.files, ...policies], ...(time_zone && { timeZone: time_zone }) };
+  const engine = await loadPolicies(sources);
+  const problems: string[] = [];
+  const asked = cases.map((each) => {
+    try {
+      return imagineCase(each, at, sources, engine);
+    } catch (error) {
+      if (!(error instanceof SituationError)) throw error;
+      problems.push(`${file}:${each.line}: ${each.name}: ${error.message}`);
+      return undefined;
     }
-    print(`${outcomes.length - failed.length} of ${outcomes.length} cases as expected`);
-  }
-  return failed.length > 0 ? 1 : 0;
+  });
+  if (problems.length > 0) throw new ConfigError(problems.join("\n"));
+  return asked.filter((each) => each !== undefined).map((each) => resultOf(engine, each));
 }
 
-function outcomeOf({ engine, roles }: Loaded, file: string, given: PolicyCase): Outcome {
-  const { name, line, expect, by } = given;
-  const wrong = (message: string) => new ConfigError(`${file}:${line}: ${name}: ${message}`);
-  const unknown = given.role.filter((role) => !roles.has(role));
-  if (unknown.length > 0) throw wrong(`there is no role ${unknown.join(", ")}; valid: ${[...roles].join(", ")}`);
-  const asked = askedOf(given.tool, wrong);
-  const described = {
-    ...given,
-    roles: given.role,
-    recentChanges: given.recent_changes,
-    dryRun: given.dry_run,
-  };
-  const question = questionOf(asked, given.tool, described);
+interface AskedCase {
+  given: PolicyCase;
+  imagined: Imagined;
+}
+
+function imagineCase(
+  given: PolicyCase,
+  at: Date | undefined,
+  { roles }: PolicySources,
+  engine: PolicyEngine,
+): AskedCase {
+  const when = given.at ?? at;
+  // By the clock on the wall, a case would pass today and fail on Sunday.
+  if (when === undefined && looksAtTime(engine)) {
+    throw new SituationError("a policy looks at the time, so the case (or the file) needs an at");
+  }
+  const { role, recent_changes, dry_run, ...rest } = given;
+  const situation = { ...rest, roles: role, recentChanges: recent_changes, dryRun: dry_run, at: when };
+  const imagined = imagine(situation, roles);
+  const { region } = imagined.question.resource;
+  if (given.region !== undefined && given.region !== region) {
+    throw new SituationError(`policy is always asked about ${imagined.tool.name} with the region ${region}`);
+  }
+  return { given, imagined };
+}
+
+function looksAtTime({ policies }: PolicyEngine): boolean {
+  return useOf(policies.filter(({ file }) => file !== BUILT_IN).map(({ json }) => json)).fact("time");
+}
+
+function resultOf(engine: PolicyEngine, { given, imagined }: AskedCase): Result {
+  const { line, name, expect, by = [] } = given;
   if (expect === "listed" || expect === "hidden") {
-    const got = engine.mayEverUse(question.principal, asked.tool.name) ? "listed" : "hidden";
-    const why = `the list shows ${asked.tool.name} to whom some call of it could be allowed`;
-    return { name, file, line, expected: expect, got, policies: [], ok: got === expect, why };
+    const got = isListed(engine, imagined) ? "listed" : "hidden";
+    const why = `${got === "listed" ? "some" : "no"} call of ${imagined.tool.name} could be allowed`;
+    return { line, name, expected: expect, got, policies: [], passed: got === expect, why };
   }
-  const decision = decideAll(engine, asked, described);
-  const same = by === undefined || [...by].sort().join() === [...decision.policies].sort().join();
-  const full = (verdict: string, policies: readonly string[]) => `${verdict} by ${policies.join(", ") || "no policy"}`;
-  return {
-    name,
-    file,
-    line,
-    expected: by === undefined ? expect : full(expect, by),
-    got: by === undefined ? decision.verdict : full(decision.verdict, decision.policies),
-    policies: decision.policies,
-    ok: decision.verdict === expect && same,
-    why: explainDecision(question, decision),
-  };
-}
-
-function askedOf(tool: string, wrong: (message: string) => Error): Asked {
-  try {
-    return toolNamed(tool);
-  } catch (error) {
-    throw wrong(error instanceof Error ? error.message : String(error));
-  }
+  const [effect] = imagined.effects;
+  const { verdict, decision } = outcomeOf(engine, imagined, effect);
+  const policies = [...decision.policies, ...(decision.heldBy ?? [])];
+  const missing = by.filter((id) => !policies.includes(id));
+  const texts: PolicyTexts = new Map(engine.policies.map((policy) => [policy.id, policy]));
+  const why = decision.detail ?? (named(policies, texts) || "no policy permits it");
+  const expected = missing.length > 0 ? `${expect} by ${by.join(", ")}` : expect;
+  return { line, name, expected, got: verdict, policies, passed: verdict === expect && missing.length === 0, why };
 }

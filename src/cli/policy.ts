@@ -1,9 +1,10 @@
+import { resolve } from "node:path";
 import { cedarSchema, policyTools } from "../access/cedar/schema.ts";
 import { createPolicyEngine, type PolicyEngine } from "../access/policy.ts";
 import { BUILT_IN } from "../access/policy-set.ts";
 import { readSitePolicies } from "../access/site-files.ts";
 import { ConfigError, type Settings } from "../config.ts";
-import { effectsOf, type Tool } from "../core/tool.ts";
+import { effectsOf } from "../core/tool.ts";
 import { catalog } from "../tools/catalog.ts";
 import { knownRoles } from "./roles.ts";
 import { print } from "./table.ts";
@@ -12,80 +13,62 @@ import { print } from "./table.ts";
 
 const tools = policyTools(catalog.map((tool) => ({ name: tool.name, effects: effectsOf(tool) })));
 
-/** Policies that cannot be used; exit code 1, where a wrong command line is 2. */
-class BrokenPolicies extends Error {
-  override readonly name = "BrokenPolicies";
-}
+/** Policies that cannot be used. The message has file and line. */
+export class BrokenPolicies extends ConfigError {}
 
-export interface Loaded {
-  engine: PolicyEngine;
+/** What decides, besides the built-in policies. */
+export interface PolicySources {
+  /** Paths; what is named twice is read once. */
+  files: readonly string[];
+  /** Every role there is. */
   roles: ReadonlySet<string>;
+  timeZone: string;
 }
 
-/** @throws BrokenPolicies with the file and line; ConfigError for the other settings */
-export async function loadPolicies(settings: Settings): Promise<Loaded> {
+/** @throws ConfigError when the file with the roles cannot be used */
+export async function sourcesOf(settings: Settings): Promise<PolicySources> {
   const { roles } = await knownRoles(settings);
+  return { files: settings.policy_files, roles, timeZone: settings.policy_time_zone };
+}
+
+/** @throws BrokenPolicies */
+export async function loadPolicies({ files, roles, timeZone }: PolicySources): Promise<PolicyEngine> {
   try {
-    const sitePolicies = await readSitePolicies(settings.policy_files);
-    const timeZone = settings.policy_time_zone;
-    return { engine: await createPolicyEngine({ tools, sitePolicies, roles, timeZone }), roles };
+    const sitePolicies = await readSitePolicies([...new Map(files.map((file) => [resolve(file), file])).values()]);
+    return await createPolicyEngine({ tools, sitePolicies, roles, timeZone });
   } catch (error) {
     throw new BrokenPolicies(error instanceof Error ? error.message : String(error));
   }
 }
 
-/** A tool, or one of the graver forms of its calls, and all that policy is asked about such a call. */
-export interface Asked {
-  tool: Tool;
-  /** Names to ask about; the strictest answer counts. */
-  actions: readonly string[];
-  /** The graver effect that was named. */
-  form: string | undefined;
-}
-
-/**
- * @param name `ecs_update_service`, or `ecs_update_service:deploy` for a call that turns out to deploy
- * @throws ConfigError for a tool or form there is not
- */
-export function toolNamed(name: string): Asked {
-  const [plain = "", form] = name.split(":");
-  const tool = catalog.find((each) => each.name === plain);
-  if (!tool) throw new ConfigError(`There is no tool ${plain}; mcp-aws-server tools lists them.`);
-  if (form === undefined) return { tool, actions: [plain], form };
-  const [, ...forms] = effectsOf(tool);
-  if (!forms.some((each) => each === form))
-    throw new ConfigError(`A call of ${plain} is never ${form}; it may be: ${forms.join(", ") || "nothing else"}.`);
-  return { tool, actions: [plain, name], form };
-}
-
 /** `mcp-aws-server policy check` → exit code */
 export async function checkPolicies(settings: Settings): Promise<number> {
-  const files = settings.policy_files;
+  const { policy_files: files } = settings;
   if (files.length === 0) throw new ConfigError("Which policies? Give --policy-files a.cedar,b.cedar.");
+  let engine: PolicyEngine;
   try {
-    const { engine } = await loadPolicies(settings);
-    for (const warning of engine.warnings) print(`warning: ${warning}`);
-    const own = engine.policies.filter(({ file }) => file !== BUILT_IN).length;
-    const count = (number: number, what: string) => `${number} ${what}${number === 1 ? "" : "s"}`;
-    const warned = engine.warnings.length > 0 ? `, ${count(engine.warnings.length, "warning")}` : "";
-    print(
-      `${count(own, own === 1 ? "policy" : "policie")} in ${count(files.length, "file")}: usable, version ${engine.version}${warned}`,
-    );
-    return 0;
+    engine = await loadPolicies(await sourcesOf(settings));
   } catch (error) {
-    return broken(error);
+    if (!(error instanceof BrokenPolicies)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 1;
   }
-}
-
-/** Says on standard error what is wrong with the policies → exit code 1. Anything else is thrown on. */
-export function broken(error: unknown): 1 {
-  if (!(error instanceof BrokenPolicies)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  return 1;
+  const { warnings, version, policies } = engine;
+  for (const warning of warnings) print(`warning: ${warning}`);
+  const own = policies.filter(({ file }) => file !== BUILT_IN).length;
+  const counted = `${count(own, "policy", "policies")} in ${count(files.length, "file", "files")}`;
+  const warned = warnings.length > 0 ? `, ${count(warnings.length, "warning", "warnings")}` : "";
+  print(`${counted}: usable, with the ${policies.length - own} built-in ones; version ${version}${warned}`);
+  return 0;
 }
 
 /** `mcp-aws-server policy schema` */
 export async function printSchema(settings: Settings): Promise<void> {
   const { roles } = await knownRoles(settings);
   print(cedarSchema(tools, roles).trimEnd());
+}
+
+/** `1 policy`, `2 policies`. */
+export function count(number: number, one: string, many: string): string {
+  return `${number} ${number === 1 ? one : many}`;
 }

@@ -1,5 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ConfigError, envName, flagName, loadSettings, type SettingName, Settings } from "../config.ts";
+import { VIAS } from "../core/call.ts";
+import { parseTime } from "../core/time.ts";
 import { version } from "../version.ts";
 
 // The command line: what a command needs is imported when it runs.
@@ -279,11 +281,13 @@ command("export", "Write the trail, or a part, to a directory that can be verifi
   });
 
 const policy = program.command("policy").description("The policies: check them, ask them, test them");
-command("check", "Check policy files as the server does at its start", POLICY, policy).action(async (flags) => {
-  const settings = await settingsOf(flags);
-  const { checkPolicies } = await import("./policy.ts");
-  process.exitCode = await checkPolicies(settings);
-});
+command("check", "Check the site's policy files as the server does at its start", POLICY, policy)
+  .addHelpText("after", "\nExit codes:\n  0  usable\n  1  not: the messages have file and line\n  2  wrong usage")
+  .action(async (flags) => {
+    const settings = await settingsOf(flags);
+    const { checkPolicies } = await import("./policy.ts");
+    process.exitCode = await checkPolicies(settings);
+  });
 command("schema", "Print the Cedar schema that policies are checked against", ["principals_file"], policy).action(
   async (flags) => {
     const settings = await settingsOf(flags);
@@ -291,36 +295,36 @@ command("schema", "Print the Cedar schema that policies are checked against", ["
     await printSchema(settings);
   },
 );
-command("explain", "Say what policy decides about a call, and which policies do", [...POLICY, "confirm"], policy)
-  .requiredOption("--tool <tool>", "tool name; with an effect (ecs_update_service:deploy) only that form")
-  .option("--as <user>", "who calls", "somebody")
-  .option("--role <roles>", "roles of the caller", "viewer")
-  .option("--via <way>", "how they signed in", "api_key")
-  .option("--resource <id>", "id of the resource")
-  .option("--type <type>", "its type, such as ec2:instance")
-  .option("--tag <key=value>", "a tag it has; may be repeated", collect, [])
-  .option("--account <id>", "its account")
-  .option("--region <region>", "its region")
-  .option("--state <state>", "its state")
-  .option("--own", "the server records into it, or runs on it")
-  .option("--at <time>", "when: ISO time, in UTC unless it says; else now")
+command("explain", "Say what policy decides about a call, and why", [...POLICY, "role", "region"], policy)
+  .requiredOption("--as <user>", "who calls")
+  .requiredOption("--tool <tool>", "what; ecs_update_service:deploy means only a call that turns out to deploy")
+  .addOption(new Option("--via <way>", "how they signed in").choices(VIAS))
+  .option("--resource <id>", "what it is about")
+  .option("--type <type>", "its type, such as ec2:instance; else the tool's")
+  .option("--tag <key=value>", "a tag of it; may be repeated", tag)
+  .option("--account <id>", "its account", accountId)
+  .option("--state <state>", "its state, such as running")
+  .option("--own", "the server runs on it, or records into it")
+  .option("--at <time>", "when: ISO time; else now", moment)
   .option("--affected <n>", "how many things the call changes", wholeNumber)
   .option("--recent-changes <n>", "changes of the caller in the last hour", wholeNumber)
   .option("--dry-run", "the call is a rehearsal")
   .option("--json", "for programs")
-  .action(async ({ policyFiles, policyTimeZone, principalsFile, confirm, config, ...given }) => {
-    const settings = await settingsOf({ policyFiles, policyTimeZone, principalsFile, confirm, config });
+  .action(async ({ policyFiles, policyTimeZone, principalsFile, role, region, config, json, ...given }) => {
+    const settings = await settingsOf({ policyFiles, policyTimeZone, principalsFile, role, region, config });
     const { explainPolicy } = await import("./policy-explain.ts");
-    await explainPolicy(settings, given);
+    const { tag: tags, ...call } = given;
+    const situation = { ...call, tags, roles: settings.role, region: settings.region };
+    await explainPolicy(settings, situation, json === true);
   });
-command("test", "Ask the policies what a file of cases says they answer", POLICY, policy)
-  .argument("<cases>", "YAML file of cases")
+command("test", "Ask the policies what files of cases say they answer", POLICY, policy)
+  .argument("<cases...>", "YAML files of cases")
   .option("--json", "for programs")
   .addHelpText(
     "after",
-    "\nExit codes:\n  0  all as expected\n  1  not, or policies that cannot be used\n  2  no usable cases",
+    "\nExit codes:\n  0  all as expected\n  1  not\n  2  not tested: cases or policies that cannot be used",
   )
-  .action(async (cases: string, { json, ...flags }: Record<string, unknown>) => {
+  .action(async (cases: string[], { json, ...flags }: Record<string, unknown>) => {
     const settings = await settingsOf(flags);
     const { testPolicies } = await import("./policy-test.ts");
     process.exitCode = await testPolicies(settings, cases, json === true);
@@ -369,8 +373,16 @@ function wholeNumber(text: string): number {
   return number;
 }
 
-function collect(text: string, before: string[]): string[] {
-  return [...before, text];
+function tag(text: string, before: Record<string, string> = {}): Record<string, string> {
+  const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
+  if (key === undefined || value === undefined) throw new InvalidArgumentError("not key=value");
+  return { ...before, [key]: value };
+}
+
+function moment(text: string): Date {
+  const time = parseTime(text);
+  if (time === undefined) throw new InvalidArgumentError("not a time such as 2026-11-24T09:30:00+01:00");
+  return new Date(time);
 }
 
 function accountId(text: string): string {

@@ -5,12 +5,15 @@ export const ROLES = ["viewer", "operator", "admin"] as const;
 export type Role = (typeof ROLES)[number];
 export const ROLE_NAME = /^[a-z][a-z0-9-]{0,31}$/;
 
+/** How we know who is calling. */
+export const VIAS = ["os_user", "configured_user", "api_key", "oauth", "certificate", "anonymous"] as const;
+
 /** Who is calling. `via` says how we know. */
 export interface Principal {
   id: string;
   /** Built-in roles and the site's. */
   roles: readonly string[];
-  via: "os_user" | "configured_user" | "api_key" | "oauth" | "certificate" | "anonymous";
+  via: (typeof VIAS)[number];
 }
 
 /** What the client says of itself (`clientInfo`); recorded, never trusted. */
