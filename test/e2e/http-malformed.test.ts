@@ -310,13 +310,7 @@ describe("the wrong way to ask", () => {
 describe("addressed to somebody else", () => {
   const list = modernRequest("tools/list");
 
-  for (const host of [
-    "evil.example.com",
-    "evil.example.com:80",
-    "127.0.0.1.evil.example.com",
-    "localhost.",
-    "0.0.0.0",
-  ]) {
+  for (const host of ["evil.example.com", "evil.example.com:80", "127.0.0.1.evil.example.com", "0.0.0.0"]) {
     test(`Host: ${host}`, async () => assertRefused(await post(http.url, list, { host }), 403, -32000, /Host/));
   }
 
@@ -337,11 +331,11 @@ describe("addressed to somebody else", () => {
     }
   });
 
-  test("no Host: 400 in HTTP/1.1, 403 in HTTP/1.0", async () => {
+  test("no Host: 400 in HTTP/1.1 and HTTP/1.0", async () => {
     const body = JSON.stringify(list);
     const rest = `Content-Type: application/json\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
     assert.match(await sendBytes(http.url, `POST /mcp HTTP/1.1\r\n${rest}`), /^HTTP\/1\.1 400 /);
-    assert.match(await sendBytes(http.url, `POST /mcp HTTP/1.0\r\n${rest}`), /^HTTP\/1\.1 403 /);
+    assert.match(await sendBytes(http.url, `POST /mcp HTTP/1.0\r\n${rest}`), /^HTTP\/1\.1 400 /);
   });
 
   for (const origin of [
