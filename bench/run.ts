@@ -12,6 +12,7 @@ import { measureAudit } from "./audit.ts";
 import { coldStart } from "./cold-start.ts";
 import { BenchClient, throughput } from "./mcp-http.ts";
 import { BenchStdioClient } from "./mcp-stdio.ts";
+import { measurePolicy } from "./policy.ts";
 import { type Stats, statsOf } from "./stats.ts";
 
 const LATENCY_MS = 50;
@@ -62,8 +63,26 @@ try {
 } finally {
   await Promise.all([server.stop(), quickServer.stop(), endpoint.close(), quick.close()]);
 }
+await measurePolicies();
 await measureTrail();
 if (values.json) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);
+
+/** What policy costs, in this process as in the server: the engine is compiled in the same way. */
+async function measurePolicies(): Promise<void> {
+  for (const count of [0, 20]) {
+    const figures = await measurePolicy(count);
+    const us = (times: Stats) => `${(times.p50 * 1000).toFixed(times.p50 < 0.01 ? 1 : 0)} µs`;
+    const reads = `${us(figures.readRemembered)} remembered, ${us(figures.read)} new`;
+    report(`a decision about a read, p50, ${count} site policies`, reads);
+    const rounds = `${us(figures.run)} run, ${us(figures.ask)} ask, ${us(figures.deny)} deny`;
+    report("  about a write", rounds);
+    for (const [kind, added] of [
+      ["read", figures.addedToRead],
+      ["write", figures.addedToWrite],
+    ] as const)
+      report(`  what policy adds to a ${kind}, p50`, ms(added.p50), "≤ 0.5 ms", added.p50 <= 0.5);
+  }
+}
 
 /** The audit trail in PostgreSQL, without the rest of the server. */
 async function measureTrail(): Promise<void> {

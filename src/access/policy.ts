@@ -8,15 +8,18 @@ import { type Decision, evaluationError, type PolicyQuestion, type PolicyResourc
 import { type Cedar, loadPolicySet, type Policy } from "./policy-set.ts";
 import type { SitePolicies } from "./policy-text.ts";
 import { wallClock } from "./policy-time.ts";
-import { useOf } from "./policy-use.ts";
+import { type PolicyUse, useOf } from "./policy-use.ts";
 
 export interface PolicyEngine {
   /** Decides one call. Never throws: whatever cannot be evaluated is denied. */
   decide(question: PolicyQuestion): Decision;
+  /** Of a call that is not to run at once: ids of the policies that forbid it until it is confirmed, or approved. */
+  heldBy(question: PolicyQuestion): readonly string[];
   /**
    * Whether there could be a resource, a time and a confirmation for which this caller may use the tool. False means
-   * that `decide` would deny every call. Exact for policies that depend on caller and tool alone; conditions on anything
-   * else are taken for possible.
+   * that `decide` would deny every call. True where some call could be allowed as far as caller, tool, confirmation and
+   * rehearsal decide; conditions on anything else are taken one by one, so that of two that contradict each other neither
+   * is seen to.
    */
   mayEverUse(principal: Principal, tool: string): boolean;
   /** Oddities in site policies that are no errors; for the log at start. */
@@ -68,6 +71,11 @@ const loadCedar = once(async (): Promise<Cedar> => {
   setFlagsFromString("--no-wasm-dynamic-tiering");
   return import("@cedar-policy/cedar-wasm/nodejs");
 });
+
+/** Whether it looks at what the rounds differ by. */
+function asks(use: PolicyUse): boolean {
+  return use.fact("confirmed") || use.fact("approved");
+}
 
 /** What tells one set of policies from another, built-in ones included: 12 hexadecimal digits. */
 export function policyVersion(sitePolicies: readonly SitePolicies[]): string {
@@ -146,8 +154,7 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     let refusal: Decision = { verdict: "deny", reason: "no_permit", policies: [] };
     const time = attempt(() => clock(question.at ?? new Date()));
     if (time instanceof Error) return evaluationError([], time.message);
-    const heldBy = new Set<string>();
-    for (const { verdict, confirmed, approved } of rounds) {
+    for (const { verdict, confirmed, approved } of roundsFor(question)) {
       const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
       if (answer instanceof Error) return evaluationError([], answer.message);
       if (answer.type === "failure") return evaluationError([], answer.errors.map((error) => error.message).join("; "));
@@ -159,19 +166,56 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
         return evaluationError(failed, diagnostics.errors.map(({ error }) => error.message).join("; "));
       }
       const deciding = diagnostics.reason;
-      if (decision === "allow") {
-        return { verdict, reason: "permitted", policies: deciding, ...(heldBy.size > 0 && { heldBy: [...heldBy] }) };
-      }
-      for (const id of deciding) heldBy.add(id);
+      if (decision === "allow") return { verdict, reason: "permitted", policies: deciding };
       refusal = { verdict: "deny", reason: deciding.length > 0 ? "forbidden" : "no_permit", policies: deciding };
     }
     return refusal;
   }
 
-  /** Partial evaluation: caller and tool are given, everything else is unknown. */
-  function couldAllow(principal: Principal, { name, effect }: PolicyTool): boolean {
+  const needed = new Map<string, typeof rounds>();
+  /** Policies whose answer may change from round to round. */
+  const changing = new Set(policies.filter(({ json }) => asks(useOf([json]))).map(({ id }) => id));
+
+  /**
+   * Without the rounds that cannot allow this caller this tool, whatever the resource: nobody but an admin writes without
+   * confirming, so an operator's first round is known. The last is always asked, for its reasons; and so is every round
+   * in which a policy could fail that would not be asked the same in the last.
+   */
+  function roundsFor({ principal, tool: name }: PolicyQuestion): typeof rounds {
+    const tool = tools.get(name);
+    if (used.callers || tool === undefined) return rounds;
+    const key = JSON.stringify([callerKey(principal), name]);
+    const known = needed.get(key);
+    if (known) return known;
+    const last = rounds.at(-1);
+    const chosen = rounds.filter((round) => {
+      if (round === last) return true;
+      const some = residualsOf(principal, tool, { confirmed: round.confirmed, approved: round.approved });
+      const settled = some?.decision === "deny" && some.errored.length === 0;
+      return !settled || some.nontrivialResiduals.some((id) => changing.has(id));
+    });
+    if (needed.size >= REMEMBERED) needed.clear();
+    needed.set(key, chosen);
+    return chosen;
+  }
+
+  /** Asks in every round, also those that `decide` leaves out. */
+  function heldBy(question: PolicyQuestion): readonly string[] {
+    const time = attempt(() => clock(question.at ?? new Date()));
+    const held = new Set<string>();
+    if (time instanceof Error) return [];
+    for (const { confirmed, approved } of ROUNDS) {
+      const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
+      if (answer instanceof Error || answer.type === "failure" || answer.response.decision === "allow") break;
+      for (const id of answer.response.diagnostics.reason) held.add(id);
+    }
+    return [...held];
+  }
+
+  /** Partial evaluation: caller, tool and these facts are given, everything else is unknown. */
+  function residualsOf(principal: Principal, { name, effect }: PolicyTool, facts: Context) {
     const open = ["confirmed", "approved", "dry_run", "time", "affected", "recent_changes"];
-    const context = { ...Object.fromEntries(open.map((fact) => [fact, unknown(fact)])), via: principal.via };
+    const context = { ...Object.fromEntries(open.map((fact) => [fact, unknown(fact)])), via: principal.via, ...facts };
     const action = { uid: { type: "Action", id: name }, attrs: {}, parents: [{ type: "Action", id: effect }] };
     const answer = attempt(() =>
       cedar.isAuthorizedPartial({
@@ -184,7 +228,22 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
         validateRequest: false,
       }),
     );
-    return !(answer instanceof Error) && answer.type === "residuals" && answer.response.decision !== "deny";
+    return answer instanceof Error || answer.type !== "residuals" ? undefined : answer.response;
+  }
+
+  function couldAllow(principal: Principal, tool: PolicyTool): boolean {
+    const all = residualsOf(principal, tool, {});
+    if (all === undefined || all.decision !== null) return all?.decision === "allow";
+    const open = new Set(all.nontrivialResiduals);
+    if (!policies.some(({ id, json }) => json.effect === "forbid" && open.has(id))) return true;
+    // A permit and a forbid that both stay open may contradict each other: what is yes or no is tried either way.
+    const rehearsals = used.fact("dry_run") ? [false, true] : [false];
+    return rounds.some(({ confirmed, approved }) =>
+      rehearsals.some((dry_run) => {
+        const some = residualsOf(principal, tool, { confirmed, approved, dry_run });
+        return some !== undefined && some.decision !== "deny";
+      }),
+    );
   }
 
   /** Callers with the same roles, signed in the same way, are one to policies that name nobody. */
@@ -208,7 +267,7 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     return answer;
   }
 
-  return { decide, mayEverUse, warnings, schema, policies, version: policyVersion(sitePolicies) };
+  return { decide, heldBy, mayEverUse, warnings, schema, policies, version: policyVersion(sitePolicies) };
 }
 
 /** Cedar throws where a string is not valid Unicode, e.g. a lone surrogate in a name. */

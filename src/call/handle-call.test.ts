@@ -65,8 +65,15 @@ const grow = defineTool({
   idempotent: true,
   iam: [],
   secretArguments: ["code"],
-  input: z.strictObject({ code: z.string().max(9).optional(), halt: z.boolean().default(false) }),
+  input: z.strictObject({
+    code: z.string().max(9).optional(),
+    halt: z.boolean().default(false),
+    by: z.int().default(1),
+    dry: z.boolean().default(false),
+  }),
   output: z.object({}),
+  affects: ({ by }) => by,
+  dryRun: ({ dry }) => dry,
   example: {},
   subject: (_given, regionOf) => ({ type: "test:part", id: "part-1", region: regionOf(undefined) }),
   lookup: async (_given, subject) => ({
@@ -420,4 +427,38 @@ test("a call holds its place until its last row is written, whatever its end", a
   assert.equal(asked.kind, "question");
   assert.deepEqual(held, [1, 1, 1, 1]);
   assert.equal(limits.inFlight, 0);
+});
+
+test("policy sees how much a call changes, and each caller's changes as they come, rehearsals apart", async () => {
+  const engine = await createPolicyEngine({
+    tools: parts.catalog,
+    sitePolicies: [
+      {
+        file: "site.cedar",
+        text: `
+          @id("at-most-5") forbid (principal, action, resource) when { context.affected > 5 };
+          @id("twice-an-hour") forbid (principal, action in Action::"write", resource) when { context.recent_changes >= 2 };
+          @id("busy-looks-away") forbid (principal, action in Action::"read", resource) when { context.recent_changes >= 2 };`,
+      },
+    ],
+  });
+  const policy = async () => ({
+    mayEverUse: engine.mayEverUse,
+    decide: (question: Parameters<Policy["decide"]>[0]) => ({ ...engine.decide(question), reason: "" }),
+  });
+  const handleCall = createCallHandler({ ...parts, policy });
+  const grown = async (args: object, id = "ann", tool = "test_grow") => {
+    const principal: Principal = { id, roles: ["admin"], via: "api_key" };
+    const reply = await handleCall(request(tool, args, { principal }));
+    return reply.kind === "result" && reply.isError ? refusalIn(reply).policies : "done";
+  };
+  assert.deepEqual(await grown({ by: 6 }), ["at-most-5"]);
+  for (const _ of [1, 2, 3]) assert.equal(await grown({ by: 5, dry: true }), "done");
+  // All at once: what was decided a moment ago counts already.
+  const together = await Promise.all([1, 2, 3, 4, 5].map(() => grown({ by: 5 })));
+  assert.equal(together.filter((each) => each === "done").length, 2);
+  assert.deepEqual(await grown({}), ["twice-an-hour"]);
+  assert.deepEqual(await grown({ groups: [] }, "ann", "test_read_log"), "done", "about nothing, so nothing is decided");
+  assert.deepEqual(await grown({ groups: ["/app"] }, "ann", "test_read_log"), ["busy-looks-away"]);
+  assert.equal(await grown({}, "bob"), "done");
 });
