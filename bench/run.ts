@@ -51,7 +51,16 @@ report(
 
 const endpoint = await fixedLatencyEndpoint({ ms: LATENCY_MS });
 const quick = await fixedLatencyEndpoint({ ms: 0 });
-const args = ["--max-calls", "200", "--log-level", "warn"];
+const args = [
+  "--max-calls",
+  "200",
+  "--max-calls-per-principal",
+  "200",
+  "--calls-per-minute",
+  "0",
+  "--log-level",
+  "warn",
+];
 const server = await startHttpServer({ bundled: true, endpoint: endpoint.url, args });
 const quickServer = await startHttpServer({ bundled: true, endpoint: quick.url, args });
 try {

@@ -14,8 +14,9 @@ import { openIntentsOf } from "./audit/open-intents.ts";
 import { searchOf } from "./audit/search.ts";
 import { AwsClients } from "./aws/clients.ts";
 import { AwsIdentity } from "./aws/identity.ts";
+import { Excess } from "./call/excess.ts";
 import { createCallHandler } from "./call/handle-call.ts";
-import { Limits } from "./call/limits.ts";
+import { Limits, OverRate } from "./call/limits.ts";
 import type { Policy } from "./call/parts.ts";
 import { UsedHere } from "./call/used-answers.ts";
 import { ConfigError, configured, type Settings } from "./config.ts";
@@ -100,6 +101,7 @@ export async function createApp(
   const isOwn = configured("own_resources: ", () => ownResources([...settings.own_resources, ...ofTrail]));
   const tools = configured("", () => chooseTools(manifest, settings));
   const names = new Set(tools.map(({ name }) => name));
+  const sharedStateKey = await setup.stateKey();
   const policies = new SitePolicySource({
     files: settings.policy_files,
     read: await readSitePolicies(settings.policy_files).catch(unusable),
@@ -108,7 +110,6 @@ export async function createApp(
       createPolicyEngine({ tools: policyTools(manifest), sitePolicies, roles, timeZone: settings.policy_time_zone }),
     onReload: (reload) => reloaded(reload),
   });
-  const sharedStateKey = await setup.stateKey();
   const service = await startTrail(setup, settings, log);
   const { trail } = service;
   const policy = async () => policyOf(await policies.current().catch(unusable), log);
@@ -142,7 +143,16 @@ export async function createApp(
       log[to === "open" ? "error" : "warn"]({ ...breaker, from, to }, "circuit breaker changed state"),
   });
   const identity = new AwsIdentity(clients);
-  const limits = new Limits({ maxCalls: settings.max_calls, maxWaits: settings.max_waits });
+  const limits = new Limits({
+    maxCalls: settings.max_calls,
+    maxWaits: settings.max_waits,
+    // Over stdio there is one caller, whose own server this is.
+    perPrincipal:
+      transport === "http"
+        ? { maxCalls: settings.max_calls_per_principal, callsPerMinute: settings.calls_per_minute }
+        : undefined,
+  });
+  const excess = new Excess((event) => void trail.record(event));
   const shutdown = new AbortController();
   let closing = false;
   const openReader = () => setup.openReader();
@@ -166,6 +176,7 @@ export async function createApp(
       catalog: catalog.filter(({ name }) => names.has(name)),
       policy,
       limits,
+      excess,
       usedAnswers,
       log,
       audit: trail,
@@ -232,6 +243,17 @@ export async function createApp(
     await Promise.all([policy(), callHandler(), reconcile()]);
   });
 
+  /** Whether a call's own row would be one too many; the call path then says so, and folds it. Counts the call if not. */
+  const isOverRate = (principal: Principal): boolean => {
+    try {
+      limits.count(principal);
+      return false;
+    } catch (error) {
+      if (error instanceof OverRate) return true;
+      throw error;
+    }
+  };
+
   const complain = (error: unknown) =>
     log.error({ err: String(error) }, "what the first call needs could not be loaded");
 
@@ -292,6 +314,7 @@ export async function createApp(
       const scope = missingScope(who, tool, scopes, mayEverUse);
       if (scope === undefined) return undefined;
       const { id: user, roles, via } = who.principal;
+      if (isOverRate(who.principal)) return undefined;
       const error = { kind: "denied", message: `The token has no scope that allows ${tool}; ${scope} would.` };
       const refusal = { user, roles, authenticated_via: via, transport, confirm_mode: settings.confirm, error };
       log.info({ tool, user, scope }, "call refused: insufficient scope");
@@ -314,6 +337,7 @@ export async function createApp(
       await within(RECORDING_MS, idle);
     },
     async close() {
+      excess.flush();
       const stop = { event: "server", operation: "stop", result: "success", detail: { version } } as const;
       await trail.record({ ...serverEvent(stop), transport, confirm_mode: settings.confirm });
       policies.close();

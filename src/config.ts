@@ -135,9 +135,11 @@ export const Settings = z.strictObject({
   state_key_arn: text
     .optional()
     .describe(
-      "Secret or SecureString of 32 bytes or more that replicas sign pending confirmations with; else each has its own",
+      "Secret or SecureString, base64 of 32 random bytes or more, that replicas sign pending confirmations with; needs PostgreSQL",
     ),
-  max_connections: int(1, 100_000).default(1_000).describe("Connections at once (http); the next ones are closed"),
+  max_connections: int(1, 100_000)
+    .default(1_000)
+    .describe("Connections at once (http), half of them for one source; the next ones are closed"),
   max_body_bytes: int(1_024, 16_777_216).default(262_144).describe("Largest message accepted, in bytes"),
   max_sessions: int(1, 100_000).default(1_000).describe("Sessions of older clients at once (http)"),
   session_idle_s: int(1, 86_400).default(1_800).describe("Seconds after which an idle session is closed (http)"),

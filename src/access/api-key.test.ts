@@ -289,6 +289,15 @@ test("a file that a link leads to is followed when the link is moved, as mounted
   clock.ms = 1000;
   assert.equal(who(store, first), "unknown");
   assert.equal(who(store, second), "r2");
+  // A link that leads nowhere for a while, and then to the very same file.
+  renameSync(join(directory, "..data"), join(directory, "..away"));
+  clock.ms += 1000;
+  assert.equal(who(store, second), "r2");
+  assert.ok(store.problem());
+  renameSync(join(directory, "..away"), join(directory, "..data"));
+  clock.ms += 1000;
+  assert.equal(who(store, second), "r2");
+  assert.equal(store.problem(), undefined);
   // What is changed through the link is the file, and the link stays.
   await store.revoke("all");
   assert.ok(lstatSync(path).isSymbolicLink());

@@ -158,7 +158,7 @@ export class KeyStore {
     if (now - this.#lookedAt < STALE_MS) return;
     this.#lookedAt = now;
     try {
-      // What was broken is tried again even if it looks the same.
+      // What could not be read is tried again even if it looks as it did before.
       if (this.#broken || changed()) this.#take(readNow());
     } catch (error) {
       this.#complain(error);

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { authenticateHttp, type WaysIn } from "./authenticate.ts";
-import type { Authentication, Identified, Refusal } from "./credentials.ts";
+import type { Authentication, Identified, Presented, Refusal } from "./credentials.ts";
+import { LoginLimit } from "./login-limit.ts";
 import type { PeerOf } from "./peer.ts";
 
 /** Somebody who is in, or the answer to whoever is not; nothing in it tells why. */
@@ -19,25 +20,41 @@ export interface EntranceParts {
 
 /** Lets requests in, or says no. */
 export function createEntrance({ ways, peerOf, challenge, onRefused }: EntranceParts) {
+  const limit = new LoginLimit();
+
   return function admit(request: IncomingMessage): Admission | Promise<Admission> {
     const { source, certificate } = peerOf(request);
     const { authorization } = request.headers;
     const xApiKey = request.headers["x-api-key"] as string | undefined;
-    const answer = authenticateHttp({ authorization, xApiKey, certificate, source }, ways);
-    return answer instanceof Promise ? answer.then((who) => admission(who, source)) : admission(answer, source);
+    const shown: Presented = { authorization, xApiKey, certificate, source };
+    const waitS = limit.waitS(shown);
+    if (waitS > 0) {
+      onRefused("too_many", source);
+      return tooMany(waitS);
+    }
+    const answer = authenticateHttp(shown, ways);
+    return answer instanceof Promise ? answer.then((who) => admission(who, shown)) : admission(answer, shown);
   };
 
-  function admission(who: Authentication, source: string): Admission {
-    if (who.ok) return who;
-    onRefused(who.reason, source);
+  function admission(who: Authentication, shown: Presented): Admission {
+    if (who.ok) {
+      limit.succeeded(shown);
+      return who;
+    }
+    limit.failed(shown, who.reason);
+    onRefused(who.reason, shown.source);
     return refusal(who.reason, challenge(who.reason));
   }
+}
+
+function tooMany(waitS: number): Admission {
+  return { ok: false, status: 429, headers: { "retry-after": String(waitS) } };
 }
 
 function refusal(reason: Refusal, challenge: string): Admission {
   switch (reason) {
     case "too_many":
-      return { ok: false, status: 429, headers: { "retry-after": "10" } };
+      return tooMany(10);
     case "unavailable":
       return { ok: false, status: 503, headers: { "retry-after": "10" } };
     case "unmapped":

@@ -25,7 +25,7 @@ export interface KeySource {
 /** A text in another system that is replaced as a whole: a secret, a parameter. */
 export interface RemoteText {
   read(): Promise<string>;
-  /** Replaces the text that `read` gave last. Rejects when somebody else did so meanwhile. */
+  /** Replaces the text that `read` gave last. Rejects when somebody else has done so since. */
   write(text: string): Promise<void>;
 }
 

@@ -41,6 +41,11 @@ export class IssuerKeys {
     return this.#now() - this.#fetchedAt < FRESH_MS ? this.#held : undefined;
   }
 
+  /** Whether the last look found no keys. */
+  get failed(): boolean {
+    return this.#failed;
+  }
+
   /** Keys to verify with; undefined when there are none that may still be used. */
   async current(): Promise<LocalJWKSet | undefined> {
     if (!this.fresh) {

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync, sign } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { exportJWK, type JWK } from "jose";
 import { type Issuer, signingKey, startIssuer } from "../../test/support/issuer.ts";
 import type { ClientCertificate } from "./credentials.ts";
 import { createTokenVerifier, type OauthOptions } from "./oauth.ts";
@@ -66,6 +68,28 @@ test("who a token is", async () => {
   assert.equal(reasonOf(await byMail.verify(await issuer.token(), undefined)), "invalid_token");
 });
 
+test("an issuer with one key need not name it", async () => {
+  const { kid: _kid, ...nameless } = issuer.keys[0]?.jwk ?? {};
+  issuer.jwks = { keys: [nameless] };
+  const { verify } = verifier();
+  assert.equal(reasonOf(await verify(await issuer.token({}, { header: { kid: undefined } }), undefined)), "in");
+  assert.equal(reasonOf(await verify(await issuer.token(), undefined)), "invalid_token", "one that is named is not it");
+  issuer.jwks = undefined;
+});
+
+test("an issuer that publishes a key it should keep, or one that is too short", async () => {
+  const { privateKey } = await signingKey("first");
+  issuer.jwks = { keys: [{ ...(await exportJWK(privateKey)), kid: "first", alg: "RS256" }] };
+  const whole = await issuer.token({}, { key: { ...(await signingKey("first")), privateKey } });
+  assert.equal(reasonOf(await verifier().verify(whole, undefined)), "invalid_token");
+  const short = generateKeyPairSync("rsa", { modulusLength: 1024 });
+  issuer.jwks = { keys: [{ ...short.publicKey.export({ format: "jwk" }), kid: "first", alg: "RS256" } as JWK] };
+  const [header, claims] = (await issuer.token()).split(".");
+  const signature = sign("sha256", Buffer.from(`${header}.${claims}`), short.privateKey).toString("base64url");
+  assert.equal(reasonOf(await verifier().verify(`${header}.${claims}.${signature}`, undefined)), "invalid_token");
+  issuer.jwks = undefined;
+});
+
 test("reasons, for the log", async () => {
   const { verify } = verifier();
   const show = async (token: string | Promise<string>) => reasonOf(await verify(await token, undefined));
@@ -82,9 +106,10 @@ test("reasons, for the log", async () => {
 test("junk makes nobody ask the issuer", async () => {
   const { verify } = verifier();
   const asked = issuer.requests.length;
-  const wrong = [{ iss: "x" }, { aud: "x" }, { exp: 1 }, { sub: "" }, { cnf: { jkt: "x" } }, { nbf: in10Minutes() }];
+  const wrong: object[] = [{ iss: "x" }, { aud: "x" }, { exp: 1 }, { sub: "" }, { nbf: in10Minutes() }];
+  wrong.push({ cnf: { jkt: "x" } }, { cnf: { "x5t#S256": "of a certificate that is not shown" } });
   for (const claims of wrong)
-    assert.equal((await verify(await issuer.token(claims), undefined)).ok, false, JSON.stringify(claims));
+    assert.equal((await verify(await issuer.token({ ...claims }), undefined)).ok, false, JSON.stringify(claims));
   await verify("a.b.c", undefined);
   assert.equal(issuer.requests.length, asked);
 });

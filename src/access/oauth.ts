@@ -26,8 +26,15 @@ interface Verified {
 const MAX_REMEMBERED = 1_000;
 const REMEMBER_MS = 300_000;
 
+export interface OauthVerifier extends TokenVerifier {
+  /** Asks the issuer for its keys, so that the first call need not wait. Never rejects. */
+  prepare(): Promise<void>;
+  /** Whether the issuer could be asked the last time. */
+  reachable(): boolean;
+}
+
 /** Checks OAuth access tokens (JWTs of one issuer) as RFC 9068 has it. Loads `jose`: import it only where tokens are accepted. */
-export function createTokenVerifier(options: OauthOptions): TokenVerifier & { prepare(): Promise<void> } {
+export function createTokenVerifier(options: OauthOptions): OauthVerifier {
   const { now = () => performance.now() } = options;
   const keys = new IssuerKeys(options);
   /** By SHA-256 of the token, the one not used for longest first. */
@@ -94,6 +101,7 @@ export function createTokenVerifier(options: OauthOptions): TokenVerifier & { pr
     async prepare() {
       await keys.current();
     },
+    reachable: () => !keys.failed,
   };
 }
 

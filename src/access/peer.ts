@@ -33,14 +33,12 @@ const OF_AN_ALB = "x-amzn-mtls-clientcert";
 export function createPeerOf({ proxies, certificateHeader, certificateOf, readHeader }: PeerParts): PeerOf {
   return (request) => {
     const { source: peer } = plainPeer(request);
-    const own = certificateOf?.(request.socket);
     if (!proxies.has(peer)) {
       const spoofed = certificateHeader !== undefined && shows(request, certificateHeader);
-      return { source: peer, certificate: spoofed ? "refused" : own };
+      return { source: peer, certificate: spoofed ? "refused" : certificateOf?.(request.socket) };
     }
     const forwardedFor = request.headers["x-forwarded-for"];
     const source = proxies.clientOf(peer, Array.isArray(forwardedFor) ? forwardedFor.join(",") : forwardedFor);
-    if (own === "refused") return { source, certificate: own };
     if (certificateHeader === undefined) return { source, certificate: undefined };
     const [value, ...more] = valuesOf(request, certificateHeader);
     if (value === undefined) return { source, certificate: undefined };

@@ -1,3 +1,5 @@
+import { Fold } from "../core/fold.ts";
+
 /** Refused logins of one source for one reason within one minute. */
 export interface Refusals {
   reason: string;
@@ -6,39 +8,25 @@ export interface Refusals {
   since: string;
 }
 
-const MINUTE_MS = 60_000;
 /** Sources told apart at once; the rest share one row, so that a flood from many addresses cannot fill the trail. */
 const MAX_SOURCES = 1_000;
 
-/**
- * Folds refused logins into one report per source, reason and minute: whoever knocks must leave a trace but must not be
- * able to flood a store from which nothing may be deleted.
- */
+/** Folds refused logins into one report per source, reason and minute. */
 export class RefusalFold {
-  readonly #report: (refusals: Refusals) => void;
-  readonly #open = new Map<string, Refusals>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #fold: Fold<{ reason: string; source: string }>;
 
   constructor(report: (refusals: Refusals) => void) {
-    this.#report = report;
+    this.#fold = new Fold(({ first, count, since }) => report({ ...first, count, since }), MAX_SOURCES);
   }
 
-  add(reason: string, source: string): void {
-    const known = this.#open.has(`${reason} ${source}`) || this.#open.size < MAX_SOURCES;
-    const from = known ? source : "others";
-    const key = `${reason} ${from}`;
-    const refusals = this.#open.get(key) ?? { reason, source: from, count: 0, since: new Date().toISOString() };
-    refusals.count += 1;
-    this.#open.set(key, refusals);
-    this.#timer ??= setTimeout(() => this.flush(), MINUTE_MS).unref();
+  /** @returns whether it is the first of its report, and so worth a line in the log */
+  add(reason: string, source: string): boolean {
+    const of = (from: string) => ({ key: `${reason} ${from}`, event: { reason, source: from } });
+    return this.#fold.add(of(source), of("others"));
   }
 
   /** Reports what has been folded so far. */
   flush(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    const refusals = [...this.#open.values()];
-    this.#open.clear();
-    for (const folded of refusals) this.#report(folded);
+    this.#fold.flush();
   }
 }

@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
+import { revocationLists } from "./crl.ts";
 
 /** Where the certificates are; PEM all of them. */
 export interface TlsFiles {
@@ -18,11 +19,13 @@ export interface TlsMaterial {
   crl: string | undefined;
   /** End of validity of the server's certificate, Unix time in milliseconds. */
   validTo: number;
+  /** When the first of the revocation lists runs out, as far as they say; from then on its CA's clients are refused. */
+  crlValidTo: number | undefined;
   /** What will stop working soon, or works for nobody; a sentence each. */
   warnings: string[];
 }
 
-const EXPIRES_SOON_MS = 14 * 86_400_000;
+export const EXPIRES_SOON_MS = 14 * 86_400_000;
 const CERTIFICATE = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[\s\S]*?(?:-----END [A-Z0-9 ]+-----|$)/g;
 
 /**
@@ -54,8 +57,9 @@ export function readTlsFiles(files: TlsFiles, now = Date.now()): TlsMaterial {
       throw new Error(`${files.clientCrl}: there is no PEM revocation list in it`);
     usable(files.clientCrl, { crl });
   }
+  const crlValidTo = files.clientCrl && crl ? checkLists(files.clientCrl, crl, now) : undefined;
   usable(files.cert, { cert, key, ...(ca !== undefined && { ca }), ...(crl !== undefined && { crl }) });
-  return { cert, key, ca, crl, validTo, warnings };
+  return { cert, key, ca, crl, validTo, crlValidTo, warnings };
 }
 
 function read(file: string): string {
@@ -100,6 +104,22 @@ function checkAuthorities(file: string, text: string, now: number): string[] {
   return found
     .filter(({ x509 }) => x509.validToDate.getTime() <= now)
     .map(({ x509, line }) => `${file}:${line}: the CA has expired on ${x509.validTo}; its clients are refused`);
+}
+
+/** @returns when the first of them runs out */
+function checkLists(file: string, text: string, now: number): number | undefined {
+  const ends: number[] = [];
+  for (const { line, validTo } of revocationLists(text)) {
+    if (validTo === undefined) continue;
+    if (validTo <= now) {
+      const due = new Date(validTo).toISOString();
+      throw new Error(
+        `${file}:${line}: the revocation list has run out on ${due}; all clients of its CA would be refused`,
+      );
+    }
+    ends.push(validTo);
+  }
+  return ends.length > 0 ? Math.min(...ends) : undefined;
 }
 
 /** What only OpenSSL knows: keys too short for it, curves it does not do, lists it cannot parse. */

@@ -7,10 +7,9 @@ import type { Log } from "../core/log.ts";
 import { clientCertificate } from "./certificate.ts";
 import type { Presented } from "./credentials.ts";
 import { underlying } from "./peer.ts";
-import { readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
+import { EXPIRES_SOON_MS, readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
 
 const LOOK_MS = 1_000;
-const EXPIRES_SOON_MS = 14 * 86_400_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Forward secrecy and authenticated encryption, or nothing. */
 const CIPHERS = [
@@ -104,6 +103,8 @@ export class ServerTls {
   problem(): string | undefined {
     if (this.#problem !== undefined)
       return "the TLS files have changed and cannot be used; the old certificates stay in force (the log says why)";
+    if ((this.#material.crlValidTo ?? Number.POSITIVE_INFINITY) <= Date.now())
+      return "a revocation list has run out: all clients of its CA are refused until there is a new one";
     const left = this.#material.validTo - Date.now();
     if (left <= 0) return "the server's TLS certificate has expired";
     return left < EXPIRES_SOON_MS ? "the server's TLS certificate expires in less than 14 days" : undefined;

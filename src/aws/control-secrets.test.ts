@@ -89,17 +89,35 @@ for (const { service, put, limit, make } of services) {
       assert.equal(await place.now(), "not read before");
     });
 
-    test("somebody else's change, between reading and writing, is noticed", async () => {
+    test("what somebody else wrote since it was read is not written over", async () => {
       const place = await make("one");
       const text = storedText(aws.control, place.arn);
       await text.read();
       await place.put("theirs");
-      await assert.rejects(text.write("ours"), (error: Error) =>
-        error.message.startsWith(`${place.arn} cannot be written: somebody else wrote at the same time`),
+      await assert.rejects(
+        text.write("ours"),
+        (error: Error) =>
+          error.message ===
+          `${place.arn} cannot be written: somebody else has written since it was read; nothing was changed, repeat`,
       );
+      assert.equal(await place.now(), "theirs");
       await text.read();
       await text.write("again");
       assert.equal(await place.now(), "again");
+    });
+
+    test("a change that comes between the last look and the writing is lost, and that is noticed", async () => {
+      const place = await make("one");
+      const text = storedText(aws.control, place.arn);
+      await text.read();
+      around(async (forward) => {
+        await place.put("theirs");
+        return forward();
+      });
+      await assert.rejects(text.write("ours"), (error: Error) =>
+        error.message.startsWith(`${place.arn} cannot be written: somebody else wrote at the same time`),
+      );
+      assert.equal(await place.now(), "ours");
     });
 
     test("so is one that comes after, before the writer has looked", async () => {
@@ -157,7 +175,11 @@ for (const { service, put, limit, make } of services) {
 test("a parameter keeps its key, description and pattern, and may grow", async () => {
   const kept = { KeyId: "alias/keys-of-mcp", Description: "API keys", AllowedPattern: ".*" };
   const place = await parameter("one", kept);
+  aws.proxy.clearRequests();
   await storedText(aws.control, place.arn).write("two");
+  const [sent] = aws.proxy.requests.filter(({ operation }) => operation === "PutParameter");
+  // Said each time: AWS would take the account's default key otherwise, which this moto does not.
+  assert.equal(sent?.parameters.KeyId, kept.KeyId);
   const ParameterFilters = [{ Key: "Name", Option: "Equals", Values: [place.name] }];
   const { Parameters } = await ssm.send(new DescribeParametersCommand({ ParameterFilters }));
   const { KeyId, Description, AllowedPattern, Type, Tier } = Parameters?.[0] ?? {};
@@ -165,11 +187,40 @@ test("a parameter keeps its key, description and pattern, and may grow", async (
   assert.deepEqual([Type, Tier], ["SecureString", "Intelligent-Tiering"]);
 });
 
+test("a parameter that is described on a later page is found", async () => {
+  const place = await parameter("one");
+  aws.proxy.rule({
+    ...{ service: "ssm", operation: "DescribeParameters", times: 2 },
+    fault: {
+      kind: "respond",
+      status: 200,
+      contentType: "application/x-amz-json-1.1",
+      body: JSON.stringify({ Parameters: [], NextToken: "0" }),
+    },
+  });
+  await storedText(aws.control, place.arn).write("two");
+  assert.equal(await place.now(), "two");
+});
+
 test("a parameter whose key cannot be found out is not written", async () => {
   const place = await parameter("one");
   const rule = aws.proxy.rule({ service: "ssm", operation: "DescribeParameters", fault: { kind: "denied" } });
   await assert.rejects(storedText(aws.control, place.arn).write("two"), /ssm:DescribeParameters/);
   rule.remove();
+  const body = JSON.stringify({ Parameters: [] });
+  const hidden = aws.proxy.rule({
+    ...{ service: "ssm", operation: "DescribeParameters" },
+    fault: { kind: "respond", status: 200, contentType: "application/x-amz-json-1.1", body },
+  });
+  await assert.rejects(storedText(aws.control, place.arn).write("two"), /does not show the key it is encrypted with$/);
+  hidden.remove();
+  const endless = JSON.stringify({ Parameters: [], NextToken: "more" });
+  const paged = aws.proxy.rule({
+    ...{ service: "ssm", operation: "DescribeParameters" },
+    fault: { kind: "respond", status: 200, contentType: "application/x-amz-json-1.1", body: endless },
+  });
+  await assert.rejects(storedText(aws.control, place.arn).write("two"), /does not show the key it is encrypted with$/);
+  paged.remove();
   assert.equal(await place.now(), "one");
 });
 

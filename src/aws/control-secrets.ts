@@ -9,6 +9,7 @@ const ARN = /^arn:[\w-]+:(secretsmanager|ssm):([\w-]+):\d{12}:(secret:|parameter
 /** What a parameter of the advanced tier can hold; one of the standard tier, which is enough for half of it, grows into it. */
 const PARAMETER_BYTES = 8_192;
 const SECRET_BYTES = 65_536;
+const MAX_PAGES = 20;
 /** How often the SDK sends one command at most. */
 const MAX_ATTEMPTS = 3;
 
@@ -16,17 +17,20 @@ const MAX_ATTEMPTS = 3;
 export interface StoredText {
   read(): Promise<string>;
   /**
-   * Replaces the text that `read` gave last. AWS has no way to make this depend on that text's being there still, so it
-   * is found out afterwards.
-   * @throws Error that says so when somebody else wrote meanwhile: one of the two changes is lost
+   * Replaces the text that `read` gave last. AWS has no way to make this depend on that text's being there still: it is
+   * looked at just before, and afterwards it is found out whether somebody came in between.
+   * @throws Error when somebody else wrote since; it says whether anything was written
    */
   write(text: string): Promise<void>;
 }
 
-/** One version of a text; ids are the service's own. */
+/** One version of a text. */
 interface Version {
   text: string;
+  /** The service's own. */
   id: string;
+  /** By which the text is written. */
+  name: string;
 }
 
 /** How one of the two services does it. */
@@ -57,9 +61,12 @@ export function storedText(control: ControlClients, arn: string): StoredText {
       failingAs(`${arn} cannot be written: `, async () => {
         const size = Buffer.byteLength(text);
         if (size > keeper.maxBytes) throw new Error(`it holds ${keeper.maxBytes} bytes, and this is ${size}`);
-        const undisturbed = await keeper.write(text, last ?? (await keeper.read()));
+        const now = await keeper.read();
+        const known = last ?? now;
         last = undefined;
-        if (!undisturbed)
+        if (now.id !== known.id)
+          throw new Error("somebody else has written since it was read; nothing was changed, repeat");
+        if (!(await keeper.write(text, now)))
           throw new Error("somebody else wrote at the same time, so one change is lost; look what is there and repeat");
       }),
   };
@@ -96,7 +103,7 @@ function secret(control: ControlClients, arn: string, region: string): Keeper {
     async read() {
       const { SecretString, VersionId = "" } = await get("AWSCURRENT");
       if (SecretString === undefined) throw new Error("it holds bytes and not a text");
-      return { text: SecretString, id: VersionId };
+      return { text: SecretString, id: VersionId, name: arn };
     },
     async write(text, before) {
       const { SecretsManagerClient, PutSecretValueCommand } = await loadSecretsManager();
@@ -128,22 +135,14 @@ function parameter(control: ControlClients, arn: string, region: string): Keeper
   return {
     maxBytes: PARAMETER_BYTES,
     async read() {
-      const { Value = "", Version } = await get();
-      return { text: Value, id: String(Version) };
+      // It is written by its name, which the ARN shows only in part.
+      const { Value = "", Version, Name = "" } = await get();
+      return { text: Value, id: String(Version), name: Name };
     },
     async write(text, before) {
-      const { SSMClient, DescribeParametersCommand, PutParameterCommand } = await loadSsm();
-      // It is written by its name, which the ARN shows only in part.
-      const { Name = "" } = await get();
-      const ParameterFilters = [{ Key: "Name", Option: "Equals", Values: [Name] }];
-      const { Parameters = [] } = await control.use(
-        SSMClient,
-        "ssm:DescribeParameters",
-        (client) => client.send(new DescribeParametersCommand({ ParameterFilters })),
-        { region },
-      );
-      const described = Parameters.find((each) => each.Name === Name);
-      if (described === undefined) throw new Error("DescribeParameters does not show the key it is encrypted with");
+      const { SSMClient, PutParameterCommand } = await loadSsm();
+      const Name = before.name;
+      const described = await metadata(control, Name, region);
       const { KeyId, Description, AllowedPattern } = described;
       const { Version: written = 0 } = await control.use(
         SSMClient,
@@ -172,4 +171,21 @@ function parameter(control: ControlClients, arn: string, region: string): Keeper
       return ((await get()).Version ?? 0) <= written;
     },
   };
+}
+
+/** A parameter without its value: what has to be said again when it is written. */
+async function metadata(control: ControlClients, name: string, region: string) {
+  const { SSMClient, DescribeParametersCommand } = await loadSsm();
+  const ParameterFilters = [{ Key: "Name", Option: "Equals", Values: [name] }];
+  let NextToken: string | undefined;
+  // Pages may be empty before the one that is not.
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const command = new DescribeParametersCommand({ ParameterFilters, ...(NextToken !== undefined && { NextToken }) });
+    const answer = await control.use(SSMClient, "ssm:DescribeParameters", (client) => client.send(command), { region });
+    const found = answer.Parameters?.find((each) => each.Name === name);
+    if (found) return found;
+    NextToken = answer.NextToken;
+    if (NextToken === undefined) break;
+  }
+  throw new Error("ssm:DescribeParameters does not show the key it is encrypted with");
 }

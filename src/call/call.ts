@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { AuditEvent } from "../core/audit.ts";
 import type { ConfirmMode, ResourceRef } from "../core/call.ts";
+import { cleanText } from "../core/text.ts";
 import type { AwsSession, CallRequest } from "./parts.ts";
 
 /** One call on its way: what was asked, and what is known so far. Becomes its audit rows. */
@@ -24,7 +25,7 @@ export function remember(call: Call, about: ResourceRef & { account?: string }):
   call.facts.resource_type = about.type;
   call.facts.resource_id = about.id;
   call.facts.region = about.region;
-  if (about.account) call.facts.account = about.account;
+  if (about.account) call.facts.account = cleanText(about.account, 64);
 }
 
 /** The audit row of this moment in the call's life. */

@@ -293,3 +293,24 @@ test("what will happen is shown whole, without secrets, or not asked at all", ()
     kind: "conflict",
   });
 });
+
+const DIFFERENT: Record<string, [Parameters<typeof subjectOf>[0], string]> = {
+  user: [{ user: "bob" }, "confirmation_required"],
+  "way in": [{ via: "oauth" }, "confirmation_required"],
+  tool: [{ tool: stopInstance as unknown as WriteTool }, "confirmation_required"],
+  id: [{ id: IDS[1] }, "confirmation_required"],
+  account: [{ account: "210987654321" }, "conflict"],
+  state: [{ state: "stopping" }, "conflict"],
+  tags: [{ tags: { env: "prod" } }, "conflict"],
+  "a tag more": [{ tags: { env: "dev", team: "x" } }, "conflict"],
+  "thing of that name": [{ made: "2026-01-02T00:00:00.000Z" }, "conflict"],
+};
+for (const [what, [fields, kind]] of Object.entries(DIFFERENT)) {
+  test(`another ${what} alone makes the answer worthless`, async () => {
+    const confirmations = new Confirmations(new UsedHere());
+    const asked = subjectOf({ made: "2026-01-01T00:00:00.000Z" });
+    const { pending } = confirmations.ask(asked, asker("call-1"));
+    const other = subjectOf({ made: "2026-01-01T00:00:00.000Z", ...fields });
+    assert.equal(await outcome(() => confirmations.accept(yesTo(other, pending), other)), kind);
+  });
+}

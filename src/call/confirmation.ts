@@ -102,7 +102,7 @@ export class Confirmations {
       form: {
         type: "object",
         properties: typed
-          ? { resource_id: { type: "string", title: `Type ${resource.id} to confirm` } }
+          ? { resource_id: { type: "string", title: `Type ${oneLine(resource.id)} to confirm` } }
           : { confirm: { type: "boolean", title: `Yes, ${tool.title.toLowerCase()}`, default: false } },
         required: [typed ? "resource_id" : "confirm"],
       },

@@ -166,6 +166,7 @@ before(async () => {
     audit: trail,
     trail: searchOf(() => openSqliteReader(trailFile(stateDirOf(home)))),
     limits: new Limits({ maxCalls: 10, maxWaits: 10 }),
+    excess: { add: () => true },
     usedAnswers: new UsedHere(),
     redact: trail.redact,
     isOwn: () => false,

@@ -19,6 +19,7 @@ import { Confirmations, cannotAsk, type Question, signedBy } from "./confirmatio
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
 import { hideArguments } from "./hide.ts";
+import { OverRate } from "./limits.ts";
 import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision } from "./parts.ts";
 import { RecentChanges } from "./recent-changes.ts";
 import { type CallResult, fail, refuseIfTooLarge, succeed, summarise } from "./result.ts";
@@ -52,8 +53,11 @@ export function createCallHandler(parts: CallParts): HandleCall {
 
   return async function handleCall(request: CallRequest): Promise<CallReply> {
     const call = newCall(request);
+    let leaveOwn = () => {};
     let leave = () => {};
     try {
+      parts.limits.count(request.principal);
+      leaveOwn = parts.limits.enter(request.principal);
       const tool = tools.get(request.tool);
       call.facts.effect = tool?.effect;
       if (tool?.secretArguments) call.facts.arguments = hideArguments(request.arguments, tool.secretArguments);
@@ -78,6 +82,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     } finally {
       // Not before the outcome is recorded: the server may be waiting for the last call to leave.
       leave();
+      leaveOwn();
     }
   };
 
@@ -103,7 +108,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const [first] = subjects;
     const all = (key: "id" | "region") => [...new Set(subjects.map((subject) => subject[key]))].join(",");
     if (first) remember(call, { type: first.type, id: all("id"), region: all("region"), account });
-    const recent = { recentChanges: recentChanges.of(principal.id) };
+    const recent = { recentChanges: recentChanges.of(callerOf(principal)) };
     for (const subject of subjects) {
       const { type, region } = subject;
       const resource = { kind: "scope", account, region, type, own: parts.isOwn({ ...subject, account }) } as const;
@@ -134,7 +139,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
       resource: subjectOfPolicy,
       dryRun,
       affected: tool.affects?.(input as never, resource) ?? 1,
-      recentChanges: recentChanges.of(principal.id),
+      recentChanges: recentChanges.of(callerOf(principal)),
     } as const;
     let decision = authoriseNoun(policy, tool, question, mayRead);
     for (const each of graver) {
@@ -145,11 +150,17 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const nothingToDo = tool.precheck?.(input as never, resource, context.site);
     if (nothingToDo) return { output: nothingToDo };
 
-    const confirmation = await confirm(call, { tool, effect, input, resource, decision, dryRun });
-    if (typeof confirmation !== "string") return { question: confirmation };
+    // Counted from the decision on, with nothing awaited in between: calls that arrive together see each other.
+    const uncount = dryRun ? () => {} : recentChanges.add(callerOf(principal));
+    const confirmation = await confirm(call, { tool, effect, input, resource, decision, dryRun }).catch((error) => {
+      uncount();
+      throw error;
+    });
+    if (typeof confirmation !== "string") {
+      uncount();
+      return { question: confirmation };
+    }
     call.facts.confirmed_via = confirmation;
-    // Nothing is awaited between the decision and here: calls that arrive together see each other.
-    if (!dryRun) recentChanges.add(principal.id);
     await parts.audit.commit(row(call, { event: "intent", result: "pending" }));
     call.intended = true;
     session.allowChanges();
@@ -200,11 +211,22 @@ export function createCallHandler(parts: CallParts): HandleCall {
   }
 
   async function failed(call: Call, thrown: unknown): Promise<CallReply> {
+    if (thrown instanceof OverRate) return overRate(call, thrown);
     const error = failureOf(thrown, call.id, call.session?.writeState ?? "none");
     if (!(thrown instanceof ToolError)) logDefect(call, thrown);
     const { kind, message, detail, policies } = error;
     const facts = { result: kind, error: { kind, message, detail }, ...(policies?.length && { policies }) };
     return answered(call, fail(error, parts.redact), facts);
+  }
+
+  /** Recorded with others, so that a caller cannot fill the trail with calls that cost it nothing. */
+  function overRate(call: Call, error: OverRate): CallReply {
+    const { kind, message } = error;
+    const moment = { event: "outcome", result: kind, error: { kind, message } } as const;
+    const isFirst = parts.excess.add(rowOf(call, parts.options.confirm, moment));
+    const user = call.request.principal.id;
+    if (isFirst) parts.log.warn({ user, call_id: call.id }, "a caller is over its rate; its calls are refused");
+    return { kind: "result", callId: call.id, ...fail(error, parts.redact) };
   }
 
   async function answered(
@@ -225,7 +247,8 @@ export function createCallHandler(parts: CallParts): HandleCall {
   }
 
   async function unknownTool(call: Call, policy: Policy): Promise<CallReply> {
-    const what = `Unknown tool: ${cleanText(call.request.tool, 64)}`;
+    // A client may call a tool anything, its key included.
+    const what = `Unknown tool: ${nameForLog(call.request.tool)}`;
     const error = { kind: "not_found", message: what };
     await parts.audit.record(row(call, { event: "outcome", result: "not_found", error }));
     const usable = parts.catalog.filter(({ name }) => policy.mayEverUse(call.request.principal, name));
@@ -240,9 +263,9 @@ export function createCallHandler(parts: CallParts): HandleCall {
     return event;
   }
 
-  /** A client may call a tool anything. */
-  function nameForLog(tool: string): unknown {
-    return parts.redact(cleanText(tool, 64));
+  /** A client may call a tool anything. Secrets go first: half of one would not look like one. */
+  function nameForLog(tool: string): string {
+    return cleanText(String(parts.redact(cleanText(tool, 256))), 64);
   }
 
   function logDefect({ id, request }: Call, thrown: unknown): void {
@@ -252,6 +275,11 @@ export function createCallHandler(parts: CallParts): HandleCall {
       "call failed",
     );
   }
+}
+
+/** A key and a user may have the same name. */
+function callerOf({ via, id }: Principal): string {
+  return `${via} ${id}`;
 }
 
 async function lookup(

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Principal } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
-import { Limits } from "./limits.ts";
+import { Limits, OverRate } from "./limits.ts";
 
 function refusal(work: () => unknown): ToolError {
   try {
@@ -70,4 +71,67 @@ test("draining refuses everybody and ends with the last call", async () => {
   places[1]?.();
   await drained;
   await new Limits({ maxCalls: 1, maxWaits: 1 }).drain();
+});
+
+const caller = (id: string, via: Principal["via"] = "api_key"): Principal => ({ id, via, roles: ["viewer"] });
+
+/** Limits with a clock that stands still until it is moved. */
+function limited(maxCalls: number, callsPerMinute: number) {
+  const clock = { now: 0 };
+  const perPrincipal = { maxCalls, callsPerMinute, now: () => clock.now };
+  return { clock, limits: new Limits({ maxCalls: 100, maxWaits: 20, perPrincipal }) };
+}
+
+test("a caller's rate: so many at once, then one at a time, and told exactly when", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 100 }), (perMinute) => {
+      const { clock, limits } = limited(10, perMinute);
+      for (let i = 0; i < perMinute; i += 1) limits.count(caller("a"));
+      {
+        const error = refusal(() => limits.count(caller("a")));
+        assert.ok(error instanceof OverRate);
+        assert.equal(error.kind, "overloaded");
+        assert.equal(error.retryable, true);
+        assert.equal(error.retryAfterS, Math.ceil(60 / perMinute));
+        limits.count(caller("b"));
+        limits.count(caller("a", "oauth"));
+        clock.now += (error.retryAfterS ?? 0) * 1000;
+        const back = Math.floor((Math.ceil(60 / perMinute) * perMinute) / 60 + 1e-6);
+        for (let each = 0; each < Math.min(back, perMinute); each += 1) limits.count(caller("a"));
+      }
+    }),
+  );
+});
+
+test("a caller's places: counted apart from everybody else's, waits included, and given back once", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 5 }),
+      fc.array(fc.record({ who: fc.constantFrom("a", "b"), enter: fc.boolean(), which: fc.nat(20) })),
+      (max, steps) => {
+        const { limits } = limited(max, 0);
+        const held: Record<string, (() => void)[]> = { a: [], b: [] };
+        for (const { who, enter, which } of steps) {
+          const own = held[who] ?? [];
+          if (enter && own.length < max) own.push(limits.enter(caller(who)));
+          else if (enter) assert.equal(refusal(() => limits.enter(caller(who))).kind, "overloaded");
+          else {
+            const [leave] = own.splice(which % Math.max(1, own.length), 1);
+            leave?.();
+            leave?.();
+          }
+        }
+      },
+    ),
+  );
+});
+
+test("over stdio, and with a rate of 0, nobody counts", () => {
+  const stdio = new Limits({ maxCalls: 1, maxWaits: 1 });
+  const { limits } = limited(1_000, 0);
+  for (let i = 0; i < 10_000; i += 1) {
+    stdio.count(caller("a"));
+    stdio.enter(caller("a"));
+    limits.count(caller("a"));
+  }
 });

@@ -1,3 +1,5 @@
+import { Buckets } from "../core/buckets.ts";
+import type { Principal } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
 
 export interface LimitOptions {
@@ -5,11 +7,30 @@ export interface LimitOptions {
   maxCalls: number;
   /** Calls that may wait for a state at once; they are counted apart because they hold nothing but a timer. */
   maxWaits: number;
+  /** Limits of one caller; absent where there is only one. */
+  perPrincipal?: PrincipalLimits | undefined;
 }
+
+export interface PrincipalLimits {
+  /** Calls at once, waits included. */
+  maxCalls: number;
+  /** Calls in a minute, evenly, and at once after a pause; 0: any number. */
+  callsPerMinute: number;
+  /** A clock that never runs backwards, in milliseconds. */
+  now?: () => number;
+}
+
+/** A call over its caller's rate. There is no end to these: they are recorded folded, unlike every other call. */
+export class OverRate extends ToolError {}
+
+/** Callers told apart at once; more share what one may have. */
+const MAX_PRINCIPALS = 10_000;
 
 /** Admits calls up to the limits and refuses the rest at once: a queue would only hide the overload. */
 export class Limits {
   readonly #options: LimitOptions;
+  readonly #rate: Buckets | undefined;
+  readonly #callsOf = new Map<string, number>();
   #calls = 0;
   #waits = 0;
   #draining = false;
@@ -17,10 +38,57 @@ export class Limits {
 
   constructor(options: LimitOptions) {
     this.#options = options;
+    const { callsPerMinute = 0, now = () => performance.now() } = options.perPrincipal ?? {};
+    if (callsPerMinute > 0) {
+      const refillMs = 60_000 / callsPerMinute;
+      this.#rate = new Buckets({ capacity: callsPerMinute, refillMs, maxKeys: MAX_PRINCIPALS, now });
+    }
   }
 
   get inFlight(): number {
     return this.#calls + this.#waits;
+  }
+
+  /**
+   * Counts a call against its caller's rate: every one, whatever becomes of it.
+   * @throws OverRate `overloaded`
+   */
+  count(principal: Principal): void {
+    if (!this.#rate) return;
+    const key = keyOf(principal);
+    const waitMs = this.#rate.waitMs(key);
+    if (waitMs === 0) {
+      this.#rate.spend(key);
+      return;
+    }
+    throw new OverRate("overloaded", `More than ${this.#options.perPrincipal?.callsPerMinute} calls in a minute.`, {
+      retryAfterS: Math.max(1, Math.ceil(waitMs / 1000)),
+      nextStep: "Wait as long as retry_after_s says, then go on with fewer calls.",
+    });
+  }
+
+  /**
+   * Takes one of its caller's own places and returns what gives it back (safe to call twice).
+   * @throws ToolError `overloaded`
+   */
+  enter(principal: Principal): () => void {
+    const max = this.#options.perPrincipal?.maxCalls;
+    if (max === undefined) return () => {};
+    const own = keyOf(principal);
+    const key = this.#callsOf.has(own) || this.#callsOf.size < MAX_PRINCIPALS ? own : "";
+    const calls = this.#callsOf.get(key) ?? 0;
+    if (calls >= max) {
+      throw new ToolError("overloaded", `You are already running ${max} calls.`, {
+        retryAfterS: 1,
+        nextStep: "Retry when one of them has ended, and make fewer calls at once.",
+      });
+    }
+    this.#callsOf.set(key, calls + 1);
+    return once(() => {
+      const left = (this.#callsOf.get(key) ?? 1) - 1;
+      if (left > 0) this.#callsOf.set(key, left);
+      else this.#callsOf.delete(key);
+    });
   }
 
   /**
@@ -43,11 +111,7 @@ export class Limits {
       });
     }
     this.#add(waits, 1);
-    let given = true;
-    return () => {
-      if (given) this.#add(waits, -1);
-      given = false;
-    };
+    return once(() => this.#add(waits, -1));
   }
 
   /** Refuses every call from now on; resolves once the running ones have ended. */
@@ -64,4 +128,17 @@ export class Limits {
     else this.#calls += change;
     if (this.inFlight === 0) this.#onIdle?.();
   }
+}
+
+/** Not the roles: who gets others within a session does not get a second share with them. */
+export function keyOf({ via, id }: Principal): string {
+  return `${via} ${id}`;
+}
+
+function once(work: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) work();
+    done = true;
+  };
 }

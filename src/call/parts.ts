@@ -4,6 +4,7 @@ import type { Log } from "../core/log.ts";
 import type { Aws, IamAction, Progress, Site, Tool } from "../core/tool.ts";
 import type { TrailSearch } from "../core/trail-search.ts";
 import type { Answer, Question, UsedAnswers } from "./confirmation.ts";
+import type { Excess } from "./excess.ts";
 import type { Limits } from "./limits.ts";
 import type { CallResult } from "./result.ts";
 
@@ -97,6 +98,8 @@ export interface CallParts {
   /** For the tools that read the trail. */
   trail: TrailSearch;
   limits: Limits;
+  /** Takes the rows of calls over their caller's rate. */
+  excess: Pick<Excess, "add">;
   usedAnswers: UsedAnswers;
   redact: (value: unknown) => unknown;
   /** Whether a thing is what the server runs on or records into. */

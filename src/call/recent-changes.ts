@@ -23,7 +23,8 @@ export class RecentChanges {
     return [...minutes.values()].reduce((sum, count) => sum + count, 0);
   }
 
-  add(caller: string): void {
+  /** Counts a change, and returns what takes it back: it was not made after all. */
+  add(caller: string): () => void {
     const minutes = this.#callers.get(caller) ?? new Map<number, number>();
     this.#forget(minutes);
     const minute = Math.floor(this.#now() / MINUTE_MS);
@@ -33,6 +34,10 @@ export class RecentChanges {
     this.#callers.set(caller, minutes);
     const [oldest] = this.#callers.keys();
     if (this.#callers.size > MAX_CALLERS && oldest !== undefined) this.#callers.delete(oldest);
+    return () => {
+      const count = minutes.get(minute);
+      if (count !== undefined) minutes.set(minute, count - 1);
+    };
   }
 
   #forget(minutes: Map<number, number>): void {

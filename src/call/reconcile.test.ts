@@ -110,6 +110,7 @@ function site(t: TestContext): Site {
       decide: () => ({ verdict: "run", policies: [], reason: "" }),
     }),
     limits: new Limits({ maxCalls: 10, maxWaits: 10 }),
+    excess: { add: () => true },
     usedAnswers: new UsedHere(),
     isOwn: () => false,
   });

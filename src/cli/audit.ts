@@ -2,7 +2,7 @@ import { followTrail, queryTrail, type TrailRow } from "../audit/read.ts";
 import type { AuditReader } from "../audit/store/store.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { parseTime } from "../core/time.ts";
-import { paint, print, safe } from "./table.ts";
+import { jsonLine, paint, print, safe } from "./table.ts";
 import { openTrailReader } from "./trail-source.ts";
 
 /** `mcp-aws-server audit tail` */
@@ -66,7 +66,7 @@ function moment(flag: string, given: unknown): string | undefined {
 const NARROW = 110;
 
 function show(row: TrailRow, json: boolean): string {
-  if (json) return JSON.stringify(row);
+  if (json) return jsonLine(row);
   const width = process.stdout.columns ?? (Number(process.env.COLUMNS) || 200);
   const cell = (value: unknown, size: number) => cut(safe(value), size).padEnd(size);
   const good = row.result === "success" || row.result === "pending";

@@ -29,17 +29,15 @@ export async function runHttp(settings: Settings): Promise<void> {
     log.error({ err: problem.message }, "API keys cannot be read again; those known before stay in force"),
   );
   await app.start();
-  const refusals = new RefusalFold((folded) =>
-    app.recordServerEvent({
-      event: "auth_failure",
-      operation: "authenticate",
-      result: "unauthenticated",
-      detail: folded,
-    }),
-  );
+  const refusals = new RefusalFold((folded) => {
+    const { count } = folded;
+    // The first has been logged when it came.
+    if (count > 1) log.warn(folded, "requests refused: not authenticated");
+    const operation = "authenticate";
+    app.recordServerEvent({ event: "auth_failure", operation, result: "unauthenticated", detail: folded });
+  });
   const onRefused = (reason: Refusal, source: string) => {
-    log.warn({ reason, source }, "request refused: not authenticated");
-    refusals.add(reason, source);
+    if (refusals.add(reason, source)) log.warn({ reason, source }, "request refused: not authenticated");
   };
   let open = anonymous !== undefined;
   const admit = createEntrance({
@@ -69,7 +67,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       metadata: oauth?.metadata,
       readiness: () => {
         const { notes, ...rest } = app.readiness();
-        return { ...rest, notes: [...notes, ...notesOf(keys.problem(), edge.problem())] };
+        return { ...rest, notes: [...notes, ...notesOf(keys.problem(), edge.problem()), ...(oauth?.notes() ?? [])] };
       },
       log,
     },
@@ -95,13 +93,14 @@ export async function runHttp(settings: Settings): Promise<void> {
   });
   // In the background: the server starts whether the issuer can be reached or not.
   void oauth?.prepare();
-  const note = anonymous ? ` (without authentication: everybody is ${anonymous.roles.join(", ")})` : "";
-  process.stderr.write(`Serving MCP on ${http.url}${note}\n`);
   endOrderly(app, async () => {
     await http.close();
     closeKeys();
     refusals.flush();
   });
+  // Last: whoever reads it may send SIGTERM at once.
+  const note = anonymous ? ` (without authentication: everybody is ${anonymous.roles.join(", ")})` : "";
+  process.stderr.write(`Serving MCP on ${http.url}${note}\n`);
 }
 
 /** What an operator may want to know is no reason to send no requests here. */

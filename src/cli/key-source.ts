@@ -59,7 +59,10 @@ async function sourceOf(settings: Settings, create: boolean): Promise<Chosen> {
   const { api_keys_file, api_keys_arn, api_keys_refresh_s } = settings;
   if (api_keys_arn !== undefined) {
     if (api_keys_file !== undefined) throw new ConfigError("Give api_keys_file or api_keys_arn, not both.");
-    return { ...(await inAws(settings, api_keys_arn)), seenWithin: `${api_keys_refresh_s} seconds` };
+    return {
+      ...(await inAws(settings, api_keys_arn)),
+      seenWithin: `${api_keys_refresh_s} seconds (api_keys_refresh_s)`,
+    };
   }
   const path = api_keys_file ?? `${stateDir(settings, process.env)}/${KEYS_FILE}`;
   const explicit = api_keys_file !== undefined;

@@ -11,14 +11,14 @@ export async function createKey(settings: Settings, name: string, expires: strin
   if (expires !== "never" && expiresAt === undefined)
     throw new ConfigError(`--expires: "${expires}" is not a time to come, such as 90d, 2027-01-31, or never`);
   await knownRoles(settings);
-  const { keys, close } = await openKeys(settings, { create: true });
+  const { keys, seenWithin, close } = await openKeys(settings, { create: true });
   try {
     const { token, key } = await knownProblems(() => keys.createKey({ name, roles: settings.role, expiresAt }));
     print(token);
     const roles = `${key.roles.length > 1 ? "roles" : "role"} ${key.roles.join(", ")}`;
     process.stderr.write(
       `Key ${key.id} for ${name}, ${roles}, expires ${key.expires_at ?? "never"}. ` +
-        `It is shown only now; send it as "Authorization: Bearer <key>".\n`,
+        `Running servers take it within ${seenWithin}. It is shown only now; send it as "Authorization: Bearer <key>".\n`,
     );
     if (expiresAt === undefined)
       process.stderr.write("Warning: a key that never expires works for whoever finds it, until it is revoked.\n");

@@ -12,6 +12,8 @@ export interface Oauth {
   advice: OauthAdvice;
   /** Asks the issuer for its keys, so that the first call need not wait; what goes wrong is logged. */
   prepare(): Promise<void>;
+  /** For whoever runs the server. */
+  notes(): readonly string[];
 }
 
 /**
@@ -54,9 +56,10 @@ export async function openOauth(
     algorithms: settings.oauth_algorithms,
     userClaim: settings.oauth_user_claim,
     principals,
-    onProblem: (problem) => log().error({ issuer, problem }, "the issuer's keys cannot be had; those held stay in use"),
+    onProblem: (problem) => log().error({ issuer, problem }, "the issuer's keys cannot be had"),
     onKeys: (keys) => log().info({ issuer, keys }, "the issuer's keys were read"),
   });
+  const notes = () => (tokens.reachable() ? [] : ["the OAuth issuer's keys cannot be had"]);
   const advice = { metadataUrl: metadata.url, scope: principals.scopes[0]?.scope };
-  return { tokens, metadata, advice, prepare: () => tokens.prepare() };
+  return { tokens, metadata, advice, prepare: () => tokens.prepare(), notes };
 }

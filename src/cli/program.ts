@@ -135,7 +135,7 @@ command("doctor", "Check credentials, identity, region, reachability, audit stor
   });
 
 const keys = program.command("keys").description("API keys for HTTP");
-command("create", "Make a key and print it, once", [...KEYS, "role", "principals_file"], keys)
+command("create", "Make a key and print it, once", [...KEYS, "api_keys_refresh_s", "role", "principals_file"], keys)
   .requiredOption("--name <name>", "who will use it; appears in the audit trail")
   .option("--expires <time>", "when it stops working: 90d, an ISO time, or never", "90d")
   .action(async ({ name, expires, ...flags }: Record<string, unknown>) => {

@@ -30,3 +30,12 @@ export function print(text: string): void {
 export function safe(text: unknown): string {
   return String(text ?? "").replace(/[\p{Cc}\p{Cf}]/gu, "?");
 }
+
+/** One line of JSON, the same value, with what a terminal would obey or nobody would see spelled as escapes. */
+export function jsonLine(value: unknown): string {
+  return JSON.stringify(value).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|\p{Default_Ignorable_Code_Point}/gu, (unseen) =>
+    Array.from({ length: unseen.length }, (_, i) => `\\u${unseen.charCodeAt(i).toString(16).padStart(4, "0")}`).join(
+      "",
+    ),
+  );
+}

@@ -2,10 +2,8 @@ import type { IncomingMessage } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import {
   createMcpHandler,
-  hostHeaderValidationResponse,
   isJsonContentType,
   isLegacyRequest,
-  originValidationResponse,
   PROTOCOL_VERSION_META_KEY,
 } from "@modelcontextprotocol/server";
 import { Hono } from "hono";
@@ -14,9 +12,12 @@ import type { Admission } from "../access/entrance.ts";
 import type { Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
 import { parseMessage, readBody } from "./body.ts";
+import { corsHeaders, preflightHeaders } from "./cors.ts";
 import { type ListenOptions, listen } from "./listener.ts";
+import { hostOfOrigin, misaddressed } from "./origin.ts";
 import type { CreateServer } from "./server.ts";
 import { authInfoOf, problem, type SessionOptions, Sessions } from "./sessions.ts";
+import { Validity } from "./validity.ts";
 
 export interface HttpOptions extends ListenOptions {
   /** Host names a request may be addressed to; ports do not matter. */
@@ -53,8 +54,9 @@ export interface HttpServer {
 const REFUSALS = { 401: "Unauthorized", 403: "Forbidden", 429: "Too many requests", 503: "Service unavailable" };
 const METHODS = ["GET", "POST", "DELETE"];
 
-/** For browsers that show or embed an answer, which none should. */
+/** For browsers that show, keep or embed an answer, which none should. */
 const SECURITY_HEADERS = Object.entries({
+  "cache-control": "no-store",
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
   "cross-origin-resource-policy": "same-origin",
   "referrer-policy": "no-referrer",
@@ -77,6 +79,7 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     },
   );
 
+  const validity = new Validity();
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use((c, next) => {
     // On Node's own response: the router would copy and sort every header of every answer to add them.
@@ -88,12 +91,20 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     const { ready, reasons, notes } = parts.readiness();
     return c.json({ status: ready ? "ready" : "not ready", reasons, notes }, ready ? 200 : 503);
   });
-  const allowedHosts = [...options.allowedHosts];
-  const allowedOrigins = [...options.allowedOrigins];
-  app.use(async (c, next) => {
-    const rejected =
-      hostHeaderValidationResponse(c.req.raw, allowedHosts) ?? originValidationResponse(c.req.raw, allowedOrigins);
-    return rejected ?? next();
+  const allowedHosts = new Set(options.allowedHosts.map((name) => name.toLowerCase()));
+  const allowedOrigins = new Set(options.allowedOrigins.map((name) => name.toLowerCase()));
+  app.use((c, next) => {
+    const { incoming, outgoing } = c.env;
+    const wrong = misaddressed(incoming, allowedHosts);
+    if (wrong) return Promise.resolve(problem(wrong.status, -32000, wrong.message, { connection: "close" }));
+    const { origin } = incoming.headers;
+    if (origin === undefined) return next();
+    const page = hostOfOrigin(origin);
+    if (page === undefined || !allowedOrigins.has(page))
+      return Promise.resolve(problem(403, -32000, "Origin is not allowed"));
+    for (const [name, value] of Object.entries(corsHeaders(origin))) outgoing.setHeader(name, value);
+    const asks = incoming.method === "OPTIONS" && "access-control-request-method" in incoming.headers;
+    return asks ? Promise.resolve(new Response(null, { status: 204, headers: preflightHeaders(METHODS) })) : next();
   });
 
   app.all("/mcp", async (c) => {
@@ -116,15 +127,16 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
       if (!parsed.ok) return problem(parsed.rejection.status, parsed.rejection.code, parsed.rejection.message);
       message = parsed.message;
     }
-    const { principal } = who;
+    const { principal, valid } = who;
+    validity.watch(c.env.outgoing, valid);
     const called = toolCalledBy(message);
     const challenge = called === undefined ? undefined : await parts.stepUp(who, called);
     if (challenge !== undefined) return problem(403, -32001, REFUSALS[403], { "www-authenticate": challenge });
     if (!namesRevision(message) && (await isLegacyRequest(request, message))) {
       const whenAnswered = (done: () => void) => void c.env.outgoing.once("close", done);
-      return sessions.handle({ request, principal, message, whenAnswered });
+      return unkept(await sessions.handle({ request, principal, valid, message, whenAnswered }));
     }
-    return modern.fetch(request, { authInfo: authInfoOf(principal), parsedBody: message });
+    return unkept(await modern.fetch(request, { authInfo: authInfoOf(principal), parsedBody: message }));
   });
   const { metadata } = parts;
   // Compared as text: the path of a public URL may hold what the router takes for a pattern.
@@ -139,8 +151,17 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   return {
     url: `${listener.protocol}//${host}:${listener.port}/mcp`,
-    close: () => listener.close(() => Promise.all([sessions.close(), modern.close()])),
+    close: () => {
+      validity.close();
+      return listener.close(() => Promise.all([sessions.close(), modern.close()]));
+    },
   };
+}
+
+/** The SDK lets streams be kept if asked about again. */
+function unkept(response: Response): Response {
+  response.headers.delete("cache-control");
+  return response;
 }
 
 /**

@@ -57,8 +57,8 @@ type Fetch = (request: Request, env: HttpBindings) => Response | Promise<Respons
 export async function listen(fetch: Fetch, options: ListenOptions, log: Log): Promise<Listener> {
   const { tls } = options;
   const server = await createServer(guarded(fetch, tls !== undefined), options);
-  // Node drops what is over its limit without a word; one more is let in, to be seen and refused.
-  server.maxHeadersCount = MAX_HEADERS + 1;
+  // Some versions of Node drop what is over their limit without a word: it is counted below instead.
+  server.maxHeadersCount = 0;
   const connections = new Connections(
     server,
     { max: options.maxConnections, maxPerSource: Math.ceil(options.maxConnections / 2), isShared: options.isShared },

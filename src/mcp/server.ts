@@ -64,6 +64,17 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     inputRequired: { legacyShim: false },
   };
 
+  /** The SDK would send a defect's own words to the client: paths, and what else is in them. */
+  async function told<T>(work: Promise<T> | T): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof ProtocolError) throw error;
+      parts.log.error({ err: cleanText(String(error), 1_000) }, "request failed");
+      throw new ProtocolError(ProtocolErrorCode.InternalError, "Internal error");
+    }
+  }
+
   return (opener, transport) => {
     /** Who this request is from: within a session, a better token than it began with (step-up) counts from here on. */
     const callerOf = ({ http }: ServerContext) => (http?.authInfo?.extra?.principal as Principal | undefined) ?? opener;
@@ -71,15 +82,15 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
 
     server.setRequestHandler("tools/list", { params: ListParams }, async (_params, context) => ({
-      tools: await parts.toolList(callerOf(context)),
+      tools: await told(parts.toolList(callerOf(context))),
     }));
 
     server.setRequestHandler("prompts/list", { params: ListParams }, async (_params, context) => ({
-      prompts: await parts.prompts.list(callerOf(context)),
+      prompts: await told(parts.prompts.list(callerOf(context))),
     }));
 
     server.setRequestHandler("prompts/get", { params: GetPromptParams }, ({ name, arguments: given = {} }, context) =>
-      parts.prompts.get(callerOf(context), name, given),
+      told(parts.prompts.get(callerOf(context), name, given)),
     );
 
     server.setRequestHandler("tools/call", async (request, context) => {
@@ -102,9 +113,10 @@ export function createServerFactory(parts: ServerParts): CreateServer {
         answer: await answerOf(context, via, states.open),
         traceId: traceIdOf(context),
       };
-      let reply = await parts.handleCall(call);
+      let reply = await told(parts.handleCall(call));
       if (reply.kind === "question" && !envelope) {
-        reply = await parts.handleCall({ ...call, answer: await askOlderClient(context, reply.question) });
+        const answer = await askOlderClient(context, reply.question);
+        reply = await told(parts.handleCall({ ...call, answer }));
       }
       return toProtocol(reply, states.seal);
     });

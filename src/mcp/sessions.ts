@@ -13,6 +13,8 @@ export interface SessionOptions {
 interface SessionRequest {
   request: Request;
   principal: Principal;
+  /** Whether its credential would still be accepted. */
+  valid: () => boolean;
   message: unknown;
   /** Registers what to do once the answer has been sent to its end, or the client has gone. */
   whenAnswered: (done: () => void) => void;
@@ -23,16 +25,19 @@ interface Session {
   /** What its owner could do with the best token so far. */
   roles: readonly string[];
   transport: WebStandardStreamableHTTPServerTransport;
+  /** Whether the credential last used in it would still be accepted. */
+  valid: () => boolean;
   /** Answers and streams not yet at their end; while there are any, the session is not idle. */
   open: number;
   lastUsed: number;
 }
 
-const SWEEP_MS = 30_000;
+const SWEEP_MS = 2_000;
 
 /**
  * Sessions for clients of the 2024 and 2025 revisions, which need one to be asked anything. A session belongs to the
- * principal that opened it and to nobody else, there are only so many, and an idle one is closed.
+ * principal that opened it and to nobody else, there are only so many, and one is closed when it has been idle for long or
+ * its caller's credential would no longer be accepted.
  */
 export class Sessions {
   readonly #options: SessionOptions;
@@ -43,7 +48,7 @@ export class Sessions {
   constructor(createServer: CreateServer, options: SessionOptions) {
     this.#createServer = createServer;
     this.#options = options;
-    this.#sweeper = setInterval(() => this.#closeIdle(), Math.min(SWEEP_MS, options.idleMs)).unref();
+    this.#sweeper = setInterval(() => this.#sweep(), Math.min(SWEEP_MS, options.idleMs)).unref();
   }
 
   async handle(given: SessionRequest): Promise<Response> {
@@ -54,6 +59,7 @@ export class Sessions {
       // Somebody else's session reads like one that never was.
       if (!session || !mayUse(session, principal)) return problem(404, -32001, "Session not found");
       session.roles = principal.roles;
+      session.valid = given.valid;
       return serve(session, given);
     }
     if (request.method !== "POST" || !isInitializeRequest(message)) {
@@ -77,7 +83,8 @@ export class Sessions {
     const id = randomUUID();
     const transport = new WebStandardStreamableHTTPServerTransport({ sessionIdGenerator: () => id });
     const { roles } = given.principal;
-    const session: Session = { owner, roles, transport, open: 0, lastUsed: performance.now() };
+    const { valid } = given;
+    const session: Session = { owner, roles, transport, valid, open: 0, lastUsed: performance.now() };
     // Before anything is awaited, so that many at once cannot pass the limit together.
     this.#sessions.set(id, session);
     await this.#createServer(given.principal, "http").connect(transport);
@@ -88,10 +95,11 @@ export class Sessions {
     return response;
   }
 
-  #closeIdle(): void {
+  #sweep(): void {
     const now = performance.now();
     for (const [id, session] of this.#sessions) {
-      if (session.open === 0 && now - session.lastUsed > this.#options.idleMs) void this.#close(id);
+      if (!session.valid()) void this.#close(id);
+      else if (session.open === 0 && now - session.lastUsed > this.#options.idleMs) void this.#close(id);
     }
   }
 

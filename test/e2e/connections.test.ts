@@ -89,7 +89,7 @@ test("a hundred headers are read, and more are refused", async () => {
   assert.match(await sendBytes(server.url, `${request(100)}\r\n\r\n`), /^HTTP\/1\.1 200 /);
   for (const headers of [101, 102, 1_000]) {
     const answer = await sendBytes(server.url, `${request(headers)}\r\n\r\n`);
-    assert.match(answer, /^HTTP\/1\.1 431 /, String(headers));
+    assert.match(answer, /^HTTP\/1\.1 431 [\s\S]*More than 100 headers/, String(headers));
   }
   assert.match(
     await sendBytes(server.url, `${request(5)}\r\nX-Long: ${"x".repeat(17_000)}\r\n\r\n`),

@@ -109,8 +109,9 @@ describe("with keys", () => {
       { ...bearer(ci), "x-api-key": ops },
       { authorization: `Bearer ${ci}, Bearer ${ci}` },
     ];
-    for (const headers of attempts) {
-      for (const method of ["POST", "GET", "DELETE", "PUT"]) {
+    for (const [i, headers] of attempts.entries()) {
+      // Thirty failures are looked at; the thirty-first is another answer.
+      for (const method of i < 2 ? ["POST", "GET", "DELETE", "PUT"] : ["POST"]) {
         const all = { "content-type": "application/json", ...headers };
         const reply = await send(server.url, {
           method,
@@ -166,7 +167,8 @@ describe("with keys", () => {
     assert.equal((await rowsOf(server.home, "auth_failure")).length, 0, "folded for a minute");
     assert.equal(await server.stop(), 0);
     const rows = await rowsOf(server.home, "auth_failure");
-    const folded = rows.map((row) => row.body.detail);
+    // Asking again and again until a new key is known is trying keys, too; see login-flood.test.ts.
+    const folded = rows.map((row) => row.body.detail).filter(({ reason }) => reason !== "too_many");
     assert.deepEqual(folded.map(({ reason }) => reason).sort(), ["malformed", "missing", "unknown"]);
     for (const { source, count } of folded) {
       assert.match(source, /127\.0\.0\.1$/);

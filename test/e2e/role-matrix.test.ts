@@ -200,8 +200,12 @@ describe("a principal without any role", () => {
         const place = { account: "123456789012", region: "us-east-1", type: "x:y", own: false };
         const resource = kind === "scope" ? { kind, ...place } : { kind, ...place, id: "i", state: "s", tags: {} };
         const { verdict } = engine.decide({
-          ...{ principal: nobody, tool: name, resource, dryRun: false },
-          ...{ affected: 1, recentChanges: 0 },
+          principal: nobody,
+          tool: name,
+          resource,
+          dryRun: false,
+          affected: 1,
+          recentChanges: 0,
         });
         assert.equal(verdict, "deny", name);
       }

@@ -8,8 +8,9 @@ import * as tls from "node:tls";
 import { eventually } from "../support/eventually.ts";
 import { LIST, postTls, tlsHome } from "../support/https.ts";
 import { Authority, type Issued } from "../support/pki.ts";
+import { openScene } from "../support/scene.ts";
 import type { HttpServerProcess } from "../support/server.ts";
-import { headersFor } from "../support/wire.ts";
+import { headersFor, initialize, modernRequest, post } from "../support/wire.ts";
 
 // Clients that take their time cost the others nothing, and do not keep their connections for ever.
 
@@ -127,17 +128,51 @@ describe(`${SLOW} slow clients do not slow a healthy one down by more than a fac
   }
 });
 
-test("none of them keeps its connection for ever", async () => {
-  const clients = Object.entries(KINDS).map(([kind, open]) => ({ kind, client: open() }));
-  await sleep(500);
-  const open = clients.map(({ kind, client }) => ({ kind, client, port: client.socket.localPort ?? 0 }));
-  for (const { kind, port } of open) assert.ok(isEstablished(port), kind);
-  // Who takes nothing does not see the end either; the kernel does.
-  await eventually(() => open.every(({ port }) => !isEstablished(port)), 90_000);
-  for (const { client } of clients) client.stop();
-  const outcome = await postTls(besieged.url, LIST, { ca: root.ca, client: ci });
-  assert.equal(outcome.status, 200);
+describe("how long a connection lasts", { concurrency: true }, () => {
+  test("none of them keeps its connection for ever; a stream on which nothing happens does", async () => {
+    const stream = await quietStream();
+    const clients = Object.entries(KINDS).map(([kind, open]) => ({ kind, client: open() }));
+    await sleep(500);
+    const open = clients.map(({ kind, client }) => ({ kind, client, port: client.socket.localPort ?? 0 }));
+    for (const { kind, port } of open) assert.ok(isEstablished(port), kind);
+    // Who takes nothing does not see the end either; the kernel does.
+    await eventually(() => open.every(({ port }) => !isEstablished(port)), 90_000);
+    for (const { client } of clients) client.stop();
+    assert.ok(isEstablished(stream.localPort ?? 0), "whoever listens is not slow");
+    stream.destroy();
+    const outcome = await postTls(besieged.url, LIST, { ca: root.ca, client: ci });
+    assert.equal(outcome.status, 200);
+  });
+
+  test("whoever waits for an answer that takes long gets it", async () => {
+    const scene = await openScene({ args: ["--deadline-s", "40"] });
+    const hang = scene.proxy.rule({ region: "eu-west-1", fault: { kind: "hang" } });
+    try {
+      const params = { name: "ec2_list_instances", arguments: { region: "eu-west-1" } };
+      const reply = await post(scene.server.url, modernRequest("tools/call", params), {
+        "x-api-key": scene.keys.viewer,
+      });
+      assert.equal(reply.json.result.structuredContent.error.kind, "timeout");
+    } finally {
+      hang.remove();
+      await scene.close();
+    }
+  });
 });
+
+/** The stream of a session, for messages that the server may have one day. */
+async function quietStream(): Promise<net.Socket> {
+  const opening = await postTls(besieged.url, initialize(), { ca: root.ca, client: ci });
+  assert.equal(opening.status, 200);
+  const session = opening.failed === undefined ? opening.headers["mcp-session-id"] : undefined;
+  const socket = secure();
+  const lines = ["GET /mcp HTTP/1.1", "Host: localhost", "Accept: text/event-stream", `Mcp-Session-Id: ${session}`];
+  socket.write(`${lines.join("\r\n")}\r\nMcp-Protocol-Version: 2025-11-25\r\n\r\n`);
+  const { promise, resolve } = Promise.withResolvers<string>();
+  socket.setEncoding("latin1").once("data", resolve);
+  assert.match(await promise, /^HTTP\/1\.1 200 [\s\S]*text\/event-stream/);
+  return socket;
+}
 
 /** Whether the server's end of a connection is open, by `/proc/net/tcp`. */
 function isEstablished(port: number): boolean {

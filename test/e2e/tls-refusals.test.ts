@@ -87,6 +87,11 @@ describe("files", () => {
     ],
     ["no list", (write) => write("clients.crl", root.ca), /\/clients\.crl: there is no PEM revocation list/],
     [
+      "a list that has run out, behind a good one",
+      (write) => write("clients.crl", root.crl() + root.crl(-1)),
+      /\/clients\.crl:\d+: the revocation list has run out on \d{4}-\d\d-\d\dT[^ ]*Z; all clients/,
+    ],
+    [
       "a broken list",
       (write) => write("clients.crl", "-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n"),
       /\/clients\.crl: OpenSSL refuses it/,

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import * as https from "node:https";
+import * as net from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import * as tls from "node:tls";
@@ -55,10 +57,10 @@ async function shown(url: string): Promise<string | undefined> {
   return promise.finally(() => socket.destroy());
 }
 
-async function notes(url: string): Promise<string[]> {
+async function readyz(url: string, agent: https.Agent | false = false): Promise<string[]> {
   const { port } = new URL(url);
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const options = { port, path: "/readyz", ca: root.ca, cert: ci.cert, key: ci.key, agent: false };
+  const options = { hostname: "127.0.0.1", port, path: "/readyz", ca: root.ca, cert: ci.cert, key: ci.key, agent };
   https
     .get(options, (response) => {
       let text = "";
@@ -164,6 +166,20 @@ describe("another CA", () => {
     }
   });
 
+  test("a handshake that began before does not end after it", async () => {
+    const files = tlsHome(serverCert, root, PRINCIPALS);
+    const server = await start(files);
+    const { port } = new URL(server.url);
+    const early = net.connect({ port: Number(port), host: "127.0.0.1" }).resume();
+    early.on("error", () => {});
+    await once(early, "connect");
+    assert.equal((await list(server.url, ci)).status, 200, "by now the server has accepted it");
+    assert.equal(early.closed, false);
+    files.write("clients.pem", other.ca);
+    await eventually(() => reloads(server) === 1);
+    await eventually(() => early.closed, 5_000);
+  });
+
   test("an answer that is under way reaches its client, and the connection ends with it", async () => {
     const files = tlsHome(serverCert, root, PRINCIPALS);
     const server = await start(files);
@@ -185,7 +201,9 @@ describe("another CA", () => {
     await eventually(() => reloads(server) === 1);
     socket.write(body.slice(10));
     let answer = "";
-    for await (const chunk of socket) answer += chunk;
+    socket.setEncoding("utf8").on("data", (chunk: string) => (answer += chunk));
+    // Far sooner than a connection ends on which nothing more is asked.
+    await eventually(() => socket.closed, 20_000);
     assert.match(answer, /^HTTP\/1\.1 200 [\s\S]*ec2_list_instances/);
   });
 });
@@ -204,6 +222,23 @@ describe("revocation", () => {
     assert.notEqual((await list(server.url, lost)).failed, undefined);
     assert.equal((await list(server.url, ci)).status, 200);
     await eventually(quiet.closed);
+    agent.destroy();
+  });
+
+  test("when the list runs out, nobody gets in, and it shows", async () => {
+    const files = tlsHome(serverCert, root, PRINCIPALS, root.crl(5 / 86_400));
+    const server = await start(files);
+    const agent = keptAlive();
+    assert.equal((await list(server.url, ci, agent)).status, 200);
+    await eventually(async () => (await list(server.url, ci)).failed !== undefined);
+    const kept = await readyz(server.url, agent);
+    assert.ok(
+      kept.some((note) => /revocation list has run out/.test(note)),
+      String(kept),
+    );
+    files.write("clients.crl", root.crl());
+    await eventually(async () => (await list(server.url, ci)).status === 200);
+    assert.deepEqual(await readyz(server.url), []);
     agent.destroy();
   });
 
@@ -235,7 +270,7 @@ describe("what cannot be used changes nothing, and shows", () => {
   for (const [what, spoil, message] of broken) {
     test(what, async () => {
       spoil(files.file);
-      await eventually(async () => (await notes(server.url)).some((note) => /TLS files have changed/.test(note)));
+      await eventually(async () => (await readyz(server.url)).some((note) => /TLS files have changed/.test(note)));
       await eventually(() => message.test(server.stderr()));
       const said = server.stderr();
       assert.equal((await list(server.url, ci)).status, 200, "the old ones are in force");
@@ -246,7 +281,7 @@ describe("what cannot be used changes nothing, and shows", () => {
       files.write("server.key", serverCert.key);
       files.write("clients.pem", root.ca);
       files.write("clients.crl", crl);
-      await eventually(async () => (await notes(server.url)).length === 0);
+      await eventually(async () => (await readyz(server.url)).length === 0);
       assert.equal(reloads(server), 0, "they are what has been in force all the time");
     });
   }

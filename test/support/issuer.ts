@@ -1,4 +1,6 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import * as http from "node:http";
+import * as https from "node:https";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -70,14 +72,18 @@ export interface IssuerOptions {
   path?: string;
   audience: string;
   keys?: SigningKey[];
+  /** Serves HTTPS, as localhost, with this key and certificate (PEM). */
+  tls?: { key: string; cert: string };
 }
 
-export async function startIssuer({ path = "", audience, keys }: IssuerOptions): Promise<Issuer> {
-  const server = createServer((request, response) => {
+export async function startIssuer({ path = "", audience, keys, tls }: IssuerOptions): Promise<Issuer> {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     answer(request, response).catch(() => response.destroy());
-  });
+  };
+  const server = tls ? https.createServer(tls, listener) : http.createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { port } = server.address() as AddressInfo;
+  const origin = tls ? `https://localhost:${port}` : `http://127.0.0.1:${port}`;
   const url = origin + path;
   const issuer: Issuer = {
     url,

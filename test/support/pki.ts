@@ -125,9 +125,10 @@ export class Authority {
     this.#openssl("ca -config ca.cnf -revoke", certFile);
   }
 
-  /** The revocation list of now. */
-  crl(): string {
-    this.#openssl("ca -config ca.cnf -gencrl -out crl.pem");
+  /** The revocation list of now, good for so many days. */
+  crl(toDays = 30): string {
+    const dates = `-crl_lastupdate ${asn1Time(Math.min(-1, toDays - 1))} -crl_nextupdate ${asn1Time(toDays)}`;
+    this.#openssl(`ca -config ca.cnf -gencrl ${dates} -out crl.pem`);
     return readFileSync(join(this.dir, "crl.pem"), "utf8");
   }
 

@@ -20,6 +20,8 @@ export interface Replicas {
   keys: Record<Role, string>;
   /** Where the database is, for a server's environment. */
   databaseEnv: NodeJS.ProcessEnv;
+  /** The servers' password there. */
+  password: string;
   /** Makes a secret and tells its ARN. */
   secret(text: string): Promise<string>;
   /** One more, with a home of its own; stopped with the others. */
@@ -51,7 +53,7 @@ export async function openReplicas(): Promise<Replicas> {
   try {
     const first = temporaryHome();
     const keys = await createKeys(first);
-    const password = "the-server's-own";
+    const password = `c4n4ry-${randomBytes(16).toString("hex")}`;
     const env = { AUDIT_DATABASE_URL: db.owner.url, AUDIT_SERVER_PASSWORD: password };
     const migrated = await runCli(["audit", "migrate", "--server-user", user], { home: first, env });
     if (migrated.code !== 0) throw new Error(migrated.stderr);
@@ -76,6 +78,7 @@ export async function openReplicas(): Promise<Replicas> {
       db,
       keys,
       databaseEnv,
+      password,
       home,
       async secret(text) {
         const client = new SecretsManagerClient(awsClientConfig(proxy.url, "us-east-1"));
