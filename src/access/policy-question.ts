@@ -38,6 +38,8 @@ export interface Decision {
   reason: "permitted" | "forbidden" | "no_permit" | "evaluation_error";
   /** Ids of the policies that decided, or that could not be evaluated. */
   policies: readonly string[];
+  /** For `ask` and `wait`: ids of the policies that forbid the call until then. */
+  heldBy?: readonly string[];
   /** What went wrong, for `evaluation_error`. May quote the request: for the log, not for the agent. */
   detail?: string;
 }

@@ -13,8 +13,6 @@ import { type PolicyUse, useOf } from "./policy-use.ts";
 export interface PolicyEngine {
   /** Decides one call. Never throws: whatever cannot be evaluated is denied. */
   decide(question: PolicyQuestion): Decision;
-  /** Of a call that is not to run at once: ids of the policies that forbid it until it is confirmed, or approved. */
-  heldBy(question: PolicyQuestion): readonly string[];
   /**
    * Whether there could be a resource, a time and a confirmation for which this caller may use the tool. False means
    * that `decide` would deny every call. True where some call could be allowed as far as caller, tool, confirmation and
@@ -154,7 +152,9 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     let refusal: Decision = { verdict: "deny", reason: "no_permit", policies: [] };
     const time = attempt(() => clock(question.at ?? new Date()));
     if (time instanceof Error) return evaluationError([], time.message);
-    for (const { verdict, confirmed, approved } of roundsFor(question)) {
+    const { ask, heldAnyway } = roundsFor(question);
+    const heldBy = new Set(heldAnyway);
+    for (const { verdict, confirmed, approved } of ask) {
       const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
       if (answer instanceof Error) return evaluationError([], answer.message);
       if (answer.type === "failure") return evaluationError([], answer.errors.map((error) => error.message).join("; "));
@@ -166,13 +166,17 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
         return evaluationError(failed, diagnostics.errors.map(({ error }) => error.message).join("; "));
       }
       const deciding = diagnostics.reason;
-      if (decision === "allow") return { verdict, reason: "permitted", policies: deciding };
+      if (decision === "allow") {
+        return { verdict, reason: "permitted", policies: deciding, ...(heldBy.size > 0 && { heldBy: [...heldBy] }) };
+      }
+      for (const id of deciding) heldBy.add(id);
       refusal = { verdict: "deny", reason: deciding.length > 0 ? "forbidden" : "no_permit", policies: deciding };
     }
     return refusal;
   }
 
-  const needed = new Map<string, typeof rounds>();
+  /** `heldAnyway`: what forbids the call in the rounds that are left out. */
+  const needed = new Map<string, { ask: typeof rounds; heldAnyway: readonly string[] }>();
   /** Policies whose answer may change from round to round. */
   const changing = new Set(policies.filter(({ json }) => asks(useOf([json]))).map(({ id }) => id));
 
@@ -181,35 +185,26 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
    * confirming, so an operator's first round is known. The last is always asked, for its reasons; and so is every round
    * in which a policy could fail that would not be asked the same in the last.
    */
-  function roundsFor({ principal, tool: name }: PolicyQuestion): typeof rounds {
+  function roundsFor({ principal, tool: name }: PolicyQuestion) {
     const tool = tools.get(name);
-    if (used.callers || tool === undefined) return rounds;
+    if (used.callers || tool === undefined) return { ask: rounds, heldAnyway: [] };
     const key = JSON.stringify([callerKey(principal), name]);
     const known = needed.get(key);
     if (known) return known;
     const last = rounds.at(-1);
-    const chosen = rounds.filter((round) => {
+    const heldAnyway: string[] = [];
+    const ask = rounds.filter((round) => {
       if (round === last) return true;
       const some = residualsOf(principal, tool, { confirmed: round.confirmed, approved: round.approved });
       const settled = some?.decision === "deny" && some.errored.length === 0;
-      return !settled || some.nontrivialResiduals.some((id) => changing.has(id));
+      if (!settled || some.nontrivialResiduals.some((id) => changing.has(id))) return true;
+      heldAnyway.push(...some.mustBeDetermining);
+      return false;
     });
+    const chosen = { ask, heldAnyway };
     if (needed.size >= REMEMBERED) needed.clear();
     needed.set(key, chosen);
     return chosen;
-  }
-
-  /** Asks in every round, also those that `decide` leaves out. */
-  function heldBy(question: PolicyQuestion): readonly string[] {
-    const time = attempt(() => clock(question.at ?? new Date()));
-    const held = new Set<string>();
-    if (time instanceof Error) return [];
-    for (const { confirmed, approved } of ROUNDS) {
-      const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
-      if (answer instanceof Error || answer.type === "failure" || answer.response.decision === "allow") break;
-      for (const id of answer.response.diagnostics.reason) held.add(id);
-    }
-    return [...held];
   }
 
   /** Partial evaluation: caller, tool and these facts are given, everything else is unknown. */
@@ -267,7 +262,7 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     return answer;
   }
 
-  return { decide, heldBy, mayEverUse, warnings, schema, policies, version: policyVersion(sitePolicies) };
+  return { decide, mayEverUse, warnings, schema, policies, version: policyVersion(sitePolicies) };
 }
 
 /** Cedar throws where a string is not valid Unicode, e.g. a lone surrogate in a name. */

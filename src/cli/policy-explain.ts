@@ -25,7 +25,7 @@ export async function explainPolicy(settings: Settings, given: Situation, json: 
     return { ...outcome, wouldLet: byDefault ? rolesThatWould(engine, imagined, effect, sources.roles) : [] };
   });
   const texts: PolicyTexts = new Map(engine.policies.map((policy) => [policy.id, policy]));
-  const ids = new Set(forms.flatMap(({ decision, heldBy }) => [...decision.policies, ...heldBy]));
+  const ids = new Set(forms.flatMap(({ decision }) => [...decision.policies, ...(decision.heldBy ?? [])]));
   const policies = engine.policies.filter(({ id }) => ids.has(id));
   if (json) {
     print(JSON.stringify(asJson(imagined, listed, forms, policies), undefined, 2));
@@ -47,12 +47,12 @@ function imagineOrComplain(given: Situation, roles: ReadonlySet<string>): Imagin
 
 /** What happens, in words: `ASK  ec2_stop_instance: …`. */
 function sentence(imagined: Imagined, form: Explained, texts: PolicyTexts): string {
-  const { verdict, decision, effect, heldBy } = form;
+  const { verdict, decision, effect } = form;
   const { tool, question } = imagined;
   const name = effect === tool.effect ? tool.name : raisedAction(tool.name, effect);
   const when = effect === tool.effect ? "" : ` (a call whose arguments make it ${effect})`;
   const permitted = `Permitted by: ${named(decision.policies, texts)}`;
-  const until = heldBy.length > 0 ? `. Until then forbidden by: ${named(heldBy, texts)}` : "";
+  const until = decision.heldBy?.length ? `. Until then forbidden by: ${named(decision.heldBy, texts)}` : "";
   return `${verdict.toUpperCase()}  ${name}${when}: ${what()}`;
 
   function what(): string {
@@ -124,14 +124,14 @@ function asJson(imagined: Imagined, listed: boolean, forms: readonly Explained[]
   return {
     tool: tool.name,
     listed,
-    forms: forms.map(({ effect, verdict, decision, heldBy, wouldLet }) => ({
+    forms: forms.map(({ effect, verdict, decision, wouldLet }) => ({
       action: effect === tool.effect ? tool.name : raisedAction(tool.name, effect),
       effect,
       verdict,
       policy_verdict: decision.verdict,
       reason: decision.reason,
       policies: decision.policies,
-      held_by: heldBy,
+      held_by: decision.heldBy ?? [],
       would_let: wouldLet,
       detail: decision.detail,
     })),

@@ -10,8 +10,6 @@ export interface Outcome {
   decision: Decision;
   /** What happens: `run` also where policy wants to ask, but a rehearsal asks nobody. */
   verdict: Verdict;
-  /** Ids of the policies that forbid the call until what it waits for has come. */
-  heldBy: readonly string[];
 }
 
 /** Whether the tool is on the caller's list at all; one that is not cannot be called. */
@@ -24,17 +22,14 @@ export function isListed(engine: PolicyEngine, { tool, question }: Imagined): bo
  * answer counts; what is refused (or waits) as the tool is not asked about again.
  */
 export function outcomeOf(engine: PolicyEngine, { tool, question }: Imagined, effect: Effect): Outcome {
-  const graver = { ...question, tool: raisedAction(tool.name, effect) };
   let decision = engine.decide(question);
-  let asked = [question];
   if (effect !== tool.effect && (decision.verdict === "run" || decision.verdict === "ask")) {
-    decision = stricter(decision, engine.decide(graver));
-    asked = [question, graver];
+    const graver = engine.decide({ ...question, tool: raisedAction(tool.name, effect) });
+    const heldBy = [...new Set([...(decision.heldBy ?? []), ...(graver.heldBy ?? [])])];
+    decision = { ...stricter(decision, graver), heldBy };
   }
-  const waits = decision.verdict === "ask" || decision.verdict === "wait";
-  const heldBy = waits ? [...new Set(asked.flatMap((each) => engine.heldBy(each)))] : [];
   const rehearsed = question.dryRun && decision.verdict === "ask";
-  return { effect, decision, verdict: rehearsed ? "run" : decision.verdict, heldBy };
+  return { effect, decision, verdict: rehearsed ? "run" : decision.verdict };
 }
 
 /** The roles that would be let, had the caller that role alone, and how far. */

@@ -118,8 +118,8 @@ function resultOf(engine: PolicyEngine, { given, imagined }: AskedCase): Result 
     return { line, name, expected: expect, got, policies: [], passed: got === expect, why };
   }
   const [effect] = imagined.effects;
-  const { verdict, decision, heldBy } = outcomeOf(engine, imagined, effect);
-  const policies = [...decision.policies, ...heldBy];
+  const { verdict, decision } = outcomeOf(engine, imagined, effect);
+  const policies = [...decision.policies, ...(decision.heldBy ?? [])];
   const missing = by.filter((id) => !policies.includes(id));
   const texts: PolicyTexts = new Map(engine.policies.map((policy) => [policy.id, policy]));
   const why = decision.detail ?? (named(policies, texts) || "no policy permits it");

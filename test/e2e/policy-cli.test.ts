@@ -162,6 +162,21 @@ describe("policy explain says", () => {
     );
   });
 
+  test("what holds a call in both its forms, and only the first refusal, as a server asks", async () => {
+    const held = `@id("slow-write") forbid (principal, action == Action::"ecs_update_service", resource) unless { context.confirmed };
+@id("slow-deploy") forbid (principal, action == Action::"ecs_update_service:deploy", resource) unless { context.confirmed };`;
+    const admin = ["--role", "admin", "--policy-files"];
+    assertSays(
+      await explain("ecs_update_service:deploy", ...admin, file("held.cedar", held)),
+      0,
+      /Until then forbidden by: policy slow-write, \S+; policy slow-deploy, /,
+    );
+    const refused = held.replaceAll(" unless { context.confirmed }", "");
+    const result = await explain("ecs_update_service:deploy", ...admin, file("refused.cedar", refused));
+    assertSays(result, 0, "Forbidden by: policy slow-write, ");
+    assert.doesNotMatch(result.stdout, /slow-deploy/);
+  });
+
   test("which roles would be let, where nothing permits", async () => {
     assertSays(
       await explain("ec2_stop_instance"),
