@@ -52,7 +52,7 @@ function sentence(imagined: Imagined, form: Explained, texts: PolicyTexts): stri
   const name = effect === tool.effect ? tool.name : raisedAction(tool.name, effect);
   const when = effect === tool.effect ? "" : ` (a call whose arguments make it ${effect})`;
   const permitted = `Permitted by: ${named(decision.policies, texts)}`;
-  const until = decision.heldBy ? `. Until then forbidden by: ${named(decision.heldBy, texts)}` : "";
+  const until = decision.heldBy?.length ? `. Until then forbidden by: ${named(decision.heldBy, texts)}` : "";
   return `${verdict.toUpperCase()}  ${name}${when}: ${what()}`;
 
   function what(): string {

@@ -24,7 +24,9 @@ export function isListed(engine: PolicyEngine, { tool, question }: Imagined): bo
 export function outcomeOf(engine: PolicyEngine, { tool, question }: Imagined, effect: Effect): Outcome {
   let decision = engine.decide(question);
   if (effect !== tool.effect && (decision.verdict === "run" || decision.verdict === "ask")) {
-    decision = stricter(decision, engine.decide({ ...question, tool: raisedAction(tool.name, effect) }));
+    const graver = engine.decide({ ...question, tool: raisedAction(tool.name, effect) });
+    const heldBy = [...new Set([...(decision.heldBy ?? []), ...(graver.heldBy ?? [])])];
+    decision = { ...stricter(decision, graver), heldBy };
   }
   const rehearsed = question.dryRun && decision.verdict === "ask";
   return { effect, decision, verdict: rehearsed ? "run" : decision.verdict };

@@ -91,11 +91,6 @@ export function imagine(given: Situation, roles: ReadonlySet<string>): Imagined 
   return { tool, effects, question, assumed };
 }
 
-/** Of one form of a call: the question about the tool, and for a graver form the one about that. */
-export function questionsOf({ tool, question }: Imagined, effect: Effect): PolicyQuestion[] {
-  return effect === tool.effect ? [question] : [question, { ...question, tool: raisedAction(tool.name, effect) }];
-}
-
 function toolOf(name: string): Pick<Imagined, "tool" | "effects"> {
   for (const tool of catalog) {
     const effects = effectsOf(tool);

@@ -14,7 +14,7 @@ import { print } from "./table.ts";
 const tools = policyTools(catalog.map((tool) => ({ name: tool.name, effects: effectsOf(tool) })));
 
 /** Policies that cannot be used. The message has file and line. */
-export class BrokenPolicies extends ConfigError {}
+class BrokenPolicies extends ConfigError {}
 
 /** What decides, besides the built-in policies. */
 export interface PolicySources {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
@@ -90,14 +90,19 @@ describe("policy check", () => {
   test("without files is wrong usage", async () => assertSays(await policy("check"), 2, "Which policies?"));
 });
 
-test("policy schema prints the schema in force, with the site's roles", async () => {
-  const principals = file("principals.yaml", "roles: [auditor]");
-  assertSays(
-    await policy("schema", "--principals-file", principals),
-    0,
-    'entity Role enum ["viewer", "operator", "admin", "auditor"];',
-    'action "ecs_update_service:deploy" in ["deploy"]',
-  );
+describe("policy schema", () => {
+  test("prints what is published", async () => {
+    const published = readFileSync(join(import.meta.dirname, "../../generated/policy.cedarschema"), "utf8");
+    const { stdout, code } = await policy("schema");
+    assert.equal(stdout.trim(), published.trim());
+    assert.equal(code, 0);
+  });
+
+  test("has the site's roles", async () => {
+    const principals = file("principals.yaml", "roles: [auditor]");
+    const result = await policy("schema", "--principals-file", principals);
+    assertSays(result, 0, 'entity Role enum ["viewer", "operator", "admin", "auditor"];');
+  });
 });
 
 describe("policy explain says", () => {
@@ -143,6 +148,33 @@ describe("policy explain says", () => {
       /^WAIT .*a second person has to approve.*refuses/,
       `Until then forbidden by: policy two-for-staging, ${prod}:7.`,
     );
+  });
+
+  test("what holds every call of a tool, of its graver form only", async () => {
+    const text =
+      '@id("two") forbid (principal, action == Action::"ecs_update_service:deploy", resource) unless { context.approved };';
+    const all = ["--policy-files", file("two.cedar", text), "--role", "admin"];
+    assertSays(
+      await explain("ecs_update_service:deploy", ...all),
+      0,
+      /^WAIT /,
+      "Until then forbidden by: policy two, ",
+    );
+  });
+
+  test("what holds a call in both its forms, and only the first refusal, as a server asks", async () => {
+    const held = `@id("slow-write") forbid (principal, action == Action::"ecs_update_service", resource) unless { context.confirmed };
+@id("slow-deploy") forbid (principal, action == Action::"ecs_update_service:deploy", resource) unless { context.confirmed };`;
+    const admin = ["--role", "admin", "--policy-files"];
+    assertSays(
+      await explain("ecs_update_service:deploy", ...admin, file("held.cedar", held)),
+      0,
+      /Until then forbidden by: policy slow-write, \S+; policy slow-deploy, /,
+    );
+    const refused = held.replaceAll(" unless { context.confirmed }", "");
+    const result = await explain("ecs_update_service:deploy", ...admin, file("refused.cedar", refused));
+    assertSays(result, 0, "Forbidden by: policy slow-write, ");
+    assert.doesNotMatch(result.stdout, /slow-deploy/);
   });
 
   test("which roles would be let, where nothing permits", async () => {
