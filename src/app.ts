@@ -43,9 +43,10 @@ export interface App {
   log: Log;
   /**
    * Checks the site's policies where there are any, and records the start; a server is not to serve before.
+   * @param authentication the ways in that are configured, where somebody has to come in (http)
    * @throws ConfigError naming the file and the policy that cannot be used
    */
-  start(): Promise<void>;
+  start(authentication?: readonly WayIn[]): Promise<void>;
   /** Writes a row about the server itself, or about somebody who did not get in. */
   recordServerEvent(event: ServerEvent): void;
   /**
@@ -60,6 +61,9 @@ export interface App {
   /** Records the end and closes the trail: nothing may come in any more. */
   close(): Promise<void>;
 }
+
+/** How a principal of HTTP may have come in. */
+export type WayIn = Exclude<Principal["via"], "os_user" | "configured_user">;
 
 /** What happened, when it was not a call. */
 export type ServerEvent = Pick<AuditEvent, "event" | "operation" | "result"> & { detail?: unknown };
@@ -275,7 +279,7 @@ export async function createApp(
 
   const app: App = {
     log,
-    async start() {
+    async start(authentication) {
       if (settings.policy_files.length > 0) {
         const { warnings } = await policies.current().catch(unusable);
         warn(warnings, log);
@@ -286,6 +290,7 @@ export async function createApp(
       const detail = {
         version,
         role,
+        authentication,
         confirm,
         policy_files,
         policy_version: policies.version,
@@ -299,7 +304,7 @@ export async function createApp(
       void sleep(WARM_UP_MS, undefined, { ref: false })
         .then(() => Promise.all([reconcileIfDue(), service.watch()]))
         .catch(complain);
-      log.info({ version, transport, role, confirm, policy_files, state_dir: dir }, "started");
+      log.info({ version, transport, role, authentication, confirm, policy_files, state_dir: dir }, "started");
     },
     createServer(principal, transport) {
       warmUp().catch(complain);

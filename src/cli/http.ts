@@ -2,7 +2,7 @@ import { challengeFor, insufficientScope } from "../access/challenge.ts";
 import type { Refusal } from "../access/credentials.ts";
 import { createEntrance } from "../access/entrance.ts";
 import { RefusalFold } from "../access/refusals.ts";
-import { createApp } from "../app.ts";
+import { createApp, type WayIn } from "../app.ts";
 import { ConfigError, isLoopback, type Settings } from "../config.ts";
 import { type HttpServer, serveHttp } from "../mcp/http.ts";
 import { createLog } from "../telemetry/log.ts";
@@ -22,13 +22,21 @@ export async function runHttp(settings: Settings): Promise<void> {
   const edge = await openEdge(settings, principals, log);
   const oauth = await openOauth(settings, principals, () => log);
   const { keys, close: closeKeys } = await openKeys(settings, { roles: principals.roles });
-  const authenticated = keys.isConfigured() || oauth !== undefined || edge.certificates !== undefined;
-  const anonymous = anonymousPrincipal(settings, authenticated);
+  const authentication: WayIn[] = [];
+  if (keys.isConfigured()) authentication.push("api_key");
+  if (oauth !== undefined) authentication.push("oauth");
+  if (edge.certificates !== undefined) authentication.push("certificate");
+  const anonymous = anonymousPrincipal(settings, authentication.length > 0);
+  if (anonymous !== undefined) authentication.push("anonymous");
   const app = await createApp(settings, process.env, "http", principals.roles);
   keys.watch(settings.api_keys_refresh_s * 1000, (problem) =>
     log.error({ err: problem.message }, "API keys cannot be read again; those known before stay in force"),
   );
-  await app.start();
+  await app.start(authentication);
+  if (settings.dangerously_allow_anonymous) {
+    const reach = { host: settings.host, roles: settings.role };
+    log.warn(reach, "dangerously_allow_anonymous: whoever can reach the port is let in, with these roles");
+  }
   const refusals = new RefusalFold((folded) => {
     const { count } = folded;
     // The first has been logged when it came.

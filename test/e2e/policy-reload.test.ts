@@ -30,7 +30,8 @@ test("policies reload under load: every call is answered by one set, a broken se
     writeFileSync(second, forbid(`b-${set}`));
   };
   write(1);
-  const server = await startHttpServer({ endpoint: proxy.url, home, args: ["--policy-files", `${first},${second}`] });
+  const args = ["--policy-files", `${first},${second}`, "--calls-per-minute", "0"];
+  const server = await startHttpServer({ endpoint: proxy.url, home, args });
   const client = await connectHttp(server.url, { era: "modern" });
   const answers: string[][] = [];
   let loading = true;
@@ -60,9 +61,8 @@ test("policies reload under load: every call is answered by one set, a broken se
     await eventually(seen(4), 30_000);
   } finally {
     loading = false;
-    await load;
+    await load.finally(() => server.stop());
     await client.close();
-    await server.stop();
   }
   for (const [a, b, ...others] of answers) {
     assert.deepEqual(others, []);
