@@ -49,7 +49,7 @@ const webUrl = z.string().refine(isWebUrl, "not an https:// URL (http:// is for 
 const timeZone = z.string().refine(isTimeZone, "not a time zone such as Europe/Berlin");
 
 /** Asymmetric only: a key that could also sign would have to be kept secret. */
-export const OAUTH_ALGORITHMS = [
+const OAUTH_ALGORITHMS = [
   ...(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] as const),
   ...(["ES256", "ES384", "ES512", "EdDSA", "Ed25519"] as const),
 ];

@@ -19,7 +19,7 @@ import { Confirmations, cannotAsk, type Question, signedBy } from "./confirmatio
 import { type CallSignal, callSignal } from "./deadline.ts";
 import { failureOf, unrecorded } from "./failure.ts";
 import { hideArguments } from "./hide.ts";
-import { OverRate } from "./limits.ts";
+import { keyOf, OverRate } from "./limits.ts";
 import type { AwsSession, CallParts, CallReply, CallRequest, Policy, PolicyDecision } from "./parts.ts";
 import { RecentChanges } from "./recent-changes.ts";
 import { type CallResult, fail, refuseIfTooLarge, succeed, summarise } from "./result.ts";
@@ -108,7 +108,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     const [first] = subjects;
     const all = (key: "id" | "region") => [...new Set(subjects.map((subject) => subject[key]))].join(",");
     if (first) remember(call, { type: first.type, id: all("id"), region: all("region"), account });
-    const recent = { recentChanges: recentChanges.of(callerOf(principal)) };
+    const recent = { recentChanges: recentChanges.of(keyOf(principal)) };
     for (const subject of subjects) {
       const { type, region } = subject;
       const resource = { kind: "scope", account, region, type, own: parts.isOwn({ ...subject, account }) } as const;
@@ -139,7 +139,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
       resource: subjectOfPolicy,
       dryRun,
       affected: tool.affects?.(input as never, resource) ?? 1,
-      recentChanges: recentChanges.of(callerOf(principal)),
+      recentChanges: recentChanges.of(keyOf(principal)),
     } as const;
     let decision = authoriseNoun(policy, tool, question, mayRead);
     for (const each of graver) {
@@ -151,7 +151,7 @@ export function createCallHandler(parts: CallParts): HandleCall {
     if (nothingToDo) return { output: nothingToDo };
 
     // Counted from the decision on, with nothing awaited in between: calls that arrive together see each other.
-    const uncount = dryRun ? () => {} : recentChanges.add(callerOf(principal));
+    const uncount = dryRun ? () => {} : recentChanges.add(keyOf(principal));
     const confirmation = await confirm(call, { tool, effect, input, resource, decision, dryRun }).catch((error) => {
       uncount();
       throw error;
@@ -275,11 +275,6 @@ export function createCallHandler(parts: CallParts): HandleCall {
       "call failed",
     );
   }
-}
-
-/** A key and a user may have the same name. */
-function callerOf({ via, id }: Principal): string {
-  return `${via} ${id}`;
 }
 
 async function lookup(
