@@ -6,6 +6,7 @@ import { CONFIRM_MODES, ROLE_NAME } from "./core/call.ts";
 import { LOG_LEVELS } from "./core/log.ts";
 import { nearest } from "./core/nearest.ts";
 import { REGION_NAME } from "./core/region.ts";
+import { isTimeZone } from "./core/time.ts";
 import { parseYamlFile } from "./core/yaml-file.ts";
 
 /** A configuration that cannot be used. The message names the setting and what to do; it is shown without a stack. */
@@ -279,14 +280,6 @@ function isWebUrl(value: string): boolean {
 /** Whether only this machine can reach what listens there. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || host === "[::1]" || (isIPv4(host) && host.startsWith("127."));
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    return new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined;
-  } catch {
-    return false;
-  }
 }
 
 /** Where state lives unless told otherwise. */

@@ -1,10 +1,8 @@
 import { dirname, isAbsolute, join } from "node:path";
 import * as z from "zod";
 import { VIAS } from "../core/call.ts";
-import { parseTime } from "../core/time.ts";
-import { readYaml } from "../core/yaml-file.ts";
-import { linesOfList } from "../core/yaml-lines.ts";
-import { isTimeZone } from "./policy-time.ts";
+import { isTimeZone, parseTime } from "../core/time.ts";
+import { readYamlLines } from "../core/yaml-file.ts";
 
 const EXPECTED = ["run", "ask", "wait", "deny", "listed", "hidden"] as const;
 const text = z.string().min(1).max(256);
@@ -64,13 +62,13 @@ export type PolicyCases = Omit<z.output<typeof CaseFile>, "cases"> & { cases: Po
  * @throws Error whose lines begin with `<file>:<line>: `; a file without cases is one, too
  */
 export async function readPolicyCases(file: string): Promise<PolicyCases> {
-  const { policies, principals, cases, ...rest } = await readYaml(file, CaseFile);
-  const lines = await linesOfList(file, "cases");
+  const { data, lineOf } = await readYamlLines(file, CaseFile);
+  const { policies, principals, cases, ...rest } = data;
   const from = (path: string) => (isAbsolute(path) ? path : join(dirname(file), path));
   return {
     ...rest,
     policies: policies.map(from),
     ...(principals && { principals: from(principals) }),
-    cases: cases.map((each, index) => ({ ...each, line: lines[index] ?? 1 })),
+    cases: cases.map((each, index) => ({ ...each, line: lineOf(["cases", index]) })),
   };
 }

@@ -40,11 +40,3 @@ export function wallClock(timeZone: string): (at: Date) => Context {
     return { now: { __extn: { fn: "datetime", arg: at.toISOString() } }, ...shown };
   };
 }
-
-export function isTimeZone(name: string): boolean {
-  try {
-    return wallClock(name) !== undefined;
-  } catch {
-    return false;
-  }
-}

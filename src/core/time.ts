@@ -31,3 +31,12 @@ export function parseFuture(text: string, now: number = Date.now()): string | un
 function written(time: number): string | undefined {
   return Number.isNaN(time) || time < 0 ? undefined : new Date(time).toISOString();
 }
+
+/** Whether it names a time zone, such as `Europe/Berlin`. */
+export function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined;
+  } catch {
+    return false;
+  }
+}

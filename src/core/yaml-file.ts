@@ -13,7 +13,8 @@ export interface YamlFile {
  * @throws Error that names the file, and the line where it is not YAML
  */
 export async function parseYamlFile(file: string): Promise<YamlFile> {
-  const { isMap, isScalar, LineCounter, parseDocument } = await import("yaml");
+  // The default: bundled, what this package exports by name would be undefined.
+  const { isMap, isScalar, LineCounter, parseDocument } = (await import("yaml")).default;
   const lines = new LineCounter();
   const document = parseDocument(read(file), { lineCounter: lines, prettyErrors: false });
   const [broken] = document.errors;
@@ -46,9 +47,17 @@ export async function parseYamlFile(file: string): Promise<YamlFile> {
  * @throws Error whose every line begins with `<file>:<line>: ` and says what is wrong there; never quotes values
  */
 export async function readYaml<T extends z.ZodType>(file: string, schema: T): Promise<z.output<T>> {
+  return (await readYamlLines(file, schema)).data;
+}
+
+/** The same, with the lines of what is in it. */
+export async function readYamlLines<T extends z.ZodType>(
+  file: string,
+  schema: T,
+): Promise<Pick<YamlFile, "lineOf"> & { data: z.output<T> }> {
   const { content, lineOf } = await parseYamlFile(file);
   const parsed = schema.safeParse(content);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return { data: parsed.data, lineOf };
   const problems = parsed.error.issues.map((issue) => {
     // Of a key too many, the line is the key's.
     const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0] ?? ""] : issue.path;
