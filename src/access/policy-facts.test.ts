@@ -319,5 +319,6 @@ test("a decision is the same whether rounds are left out or not", async () => {
 });
 
 function sorted(decision: Decision): Decision {
-  return { ...decision, policies: decision.policies.toSorted() };
+  const { policies, heldBy } = decision;
+  return { ...decision, policies: policies.toSorted(), ...(heldBy && { heldBy: heldBy.toSorted() }) };
 }

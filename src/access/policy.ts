@@ -4,7 +4,13 @@ import type { Principal } from "../core/call.ts";
 import { once } from "../core/once.ts";
 import { BUILT_IN_POLICIES } from "./cedar/roles.ts";
 import type { PolicyTool } from "./cedar/schema.ts";
-import { type Decision, evaluationError, type PolicyQuestion, type PolicyResource } from "./policy-question.ts";
+import {
+  type Decision,
+  evaluationError,
+  type PolicyQuestion,
+  type PolicyResource,
+  type Verdict,
+} from "./policy-question.ts";
 import { type Cedar, loadPolicySet, type Policy } from "./policy-set.ts";
 import type { SitePolicies } from "./policy-text.ts";
 import { wallClock } from "./policy-time.ts";
@@ -39,12 +45,20 @@ export interface EngineOptions {
   timeZone?: string;
 }
 
+interface Round {
+  verdict: Exclude<Verdict, "deny">;
+  confirmed: boolean;
+  approved: boolean;
+  /** Of a round whose answer is known to be no: the policies that say so, if any. */
+  deniedBy?: readonly string[];
+}
+
 /** Rounds of one decision, from nobody asked to everybody agreed; the first that allows gives the verdict. */
-const ROUNDS = [
+const ROUNDS: readonly Round[] = [
   { verdict: "run", confirmed: false, approved: false },
   { verdict: "ask", confirmed: true, approved: false },
   { verdict: "wait", confirmed: true, approved: true },
-] as const;
+];
 
 /** Answers about the list that are remembered, and decisions about reads; at the limit all are forgotten. */
 const REMEMBERED = 10_000;
@@ -152,9 +166,12 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     let refusal: Decision = { verdict: "deny", reason: "no_permit", policies: [] };
     const time = attempt(() => clock(question.at ?? new Date()));
     if (time instanceof Error) return evaluationError([], time.message);
-    const { ask, heldAnyway } = roundsFor(question);
-    const heldBy = new Set(heldAnyway);
-    for (const { verdict, confirmed, approved } of ask) {
+    const heldBy = new Set<string>();
+    for (const { verdict, confirmed, approved, deniedBy } of roundsFor(question)) {
+      if (deniedBy !== undefined) {
+        for (const id of deniedBy) heldBy.add(id);
+        continue;
+      }
       const answer = attempt((): AuthorizationAnswer => evaluate(question, time, confirmed, approved));
       if (answer instanceof Error) return evaluationError([], answer.message);
       if (answer.type === "failure") return evaluationError([], answer.errors.map((error) => error.message).join("; "));
@@ -175,36 +192,32 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     return refusal;
   }
 
-  /** `heldAnyway`: what forbids the call in the rounds that are left out. */
-  const needed = new Map<string, { ask: typeof rounds; heldAnyway: readonly string[] }>();
+  const planned = new Map<string, readonly Round[]>();
   /** Policies whose answer may change from round to round. */
   const changing = new Set(policies.filter(({ json }) => asks(useOf([json]))).map(({ id }) => id));
 
   /**
-   * Without the rounds that cannot allow this caller this tool, whatever the resource: nobody but an admin writes without
-   * confirming, so an operator's first round is known. The last is always asked, for its reasons; and so is every round
-   * in which a policy could fail that would not be asked the same in the last.
+   * The rounds, with what denies those that cannot allow this caller this tool, whatever the resource: nobody but an admin
+   * writes without confirming, so an operator's first round is known. The last is always asked, for its reasons; and so
+   * is every round in which a policy could fail that would not be asked the same in the last.
    */
-  function roundsFor({ principal, tool: name }: PolicyQuestion) {
+  function roundsFor({ principal, tool: name }: PolicyQuestion): readonly Round[] {
     const tool = tools.get(name);
-    if (used.callers || tool === undefined) return { ask: rounds, heldAnyway: [] };
+    if (used.callers || tool === undefined) return rounds;
     const key = JSON.stringify([callerKey(principal), name]);
-    const known = needed.get(key);
+    const known = planned.get(key);
     if (known) return known;
     const last = rounds.at(-1);
-    const heldAnyway: string[] = [];
-    const ask = rounds.filter((round) => {
-      if (round === last) return true;
+    const plan = rounds.map((round): Round => {
+      if (round === last) return round;
       const some = residualsOf(principal, tool, { confirmed: round.confirmed, approved: round.approved });
       const settled = some?.decision === "deny" && some.errored.length === 0;
-      if (!settled || some.nontrivialResiduals.some((id) => changing.has(id))) return true;
-      heldAnyway.push(...some.mustBeDetermining);
-      return false;
+      const known = settled && !some.nontrivialResiduals.some((id) => changing.has(id));
+      return known ? { ...round, deniedBy: some.mustBeDetermining } : round;
     });
-    const chosen = { ask, heldAnyway };
-    if (needed.size >= REMEMBERED) needed.clear();
-    needed.set(key, chosen);
-    return chosen;
+    if (planned.size >= REMEMBERED) planned.clear();
+    planned.set(key, plan);
+    return plan;
   }
 
   /** Partial evaluation: caller, tool and these facts are given, everything else is unknown. */

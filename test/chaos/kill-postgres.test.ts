@@ -66,7 +66,13 @@ after(async () => {
 });
 
 const start = (): Promise<HttpServerProcess> =>
-  startHttpServer({ endpoint: proxy.url, home, bundled: true, env, args: ["--confirm", "never"] });
+  startHttpServer({
+    endpoint: proxy.url,
+    home,
+    bundled: true,
+    env,
+    args: ["--confirm", "never", "--calls-per-minute", "0"],
+  });
 
 interface Row extends Intent {
   event: string;

@@ -37,7 +37,12 @@ after(async () => {
 });
 
 const start = (): Promise<HttpServerProcess> =>
-  startHttpServer({ endpoint: proxy.url, home, bundled: true, args: ["--confirm", "never"] });
+  startHttpServer({
+    endpoint: proxy.url,
+    home,
+    bundled: true,
+    args: ["--confirm", "never", "--calls-per-minute", "0"],
+  });
 
 const intentsIn = async (dir: string) => intentsOf(await readRows(dir));
 
