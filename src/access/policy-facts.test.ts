@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { Principal } from "../core/call.ts";
 import { createPolicyEngine, type EngineOptions } from "./policy.ts";
 import type { Decision, PolicyQuestion } from "./policy-question.ts";
+import { policyText } from "./policy-support.ts";
 
 const TOOLS = [
   { name: "look", effect: "read" },
@@ -89,12 +90,6 @@ for (const [fact, condition, then, otherwise] of [
     { at: new Date("2026-11-24T04:00:00Z") },
   ],
   ["recent_changes", `context.recent_changes > 3`, { recentChanges: 4 }, { recentChanges: 3 }],
-  [
-    "the whole context",
-    `[context].contains(context) && context has time && context.time.hour == 3`,
-    { at: new Date("2026-11-24T03:00:00Z") },
-    { at: new Date("2026-11-24T04:00:00Z") },
-  ],
 ] as const) {
   test(`a read that depends on ${fact} is decided anew each time`, async () => {
     const engine = await engineOf(`@id("then") forbid (principal, action, resource) when { ${condition} };`);
@@ -104,6 +99,29 @@ for (const [fact, condition, then, otherwise] of [
     }
   });
 }
+
+test("a policy that waits for a yes must not cover reads: nobody is asked about them", async () => {
+  const forms = [
+    `forbid (principal, action, resource) unless { context.confirmed };`,
+    `forbid (principal, action in [Action::"read", Action::"audit"], resource) unless { context.confirmed };`,
+    `forbid (principal, action == Action::"look", resource) unless { context.approved };`,
+    `permit (principal, action, resource) when { context has confirmed && context.confirmed };`,
+    `permit (principal, action, resource) when { [context].contains(context) };`,
+  ];
+  for (const form of forms) {
+    await assert.rejects(
+      engineOf(`\n@id("yes")\n${form}`),
+      /^Error: site\.cedar:2: policy yes: .*also covers reads/,
+      form,
+    );
+  }
+  for (const form of [
+    `forbid (principal, action, resource is Resource) unless { context.confirmed };`,
+    `forbid (principal, action in Action::"write", resource) unless { context.approved };`,
+    `forbid (principal, action, resource) when { context.dry_run };`,
+  ])
+    await engineOf(`@id("fine") ${form}`);
+});
 
 test("a read is remembered where no policy about reads looks at what passes", async () => {
   const engine = await engineOf(`
@@ -215,9 +233,7 @@ test("a tool is listed if and only if some request of it in the whole world is a
   const counts = { listed: 0, hidden: 0 };
   await fc.assert(
     fc.asyncProperty(policies, async ([one, others]) => {
-      const text = [one, ...others]
-        .map((p, i) => `@id("p${i}") ${p.effect} (principal, ${p.head}, resource) when { ${p.when} };`)
-        .join("\n");
+      const text = [one, ...others].map((part, i) => policyText(i, part)).join("\n");
       const engine = await engineOf(text);
       for (const { name } of TOOLS) {
         for (const principal of WORLD.principals) {
@@ -247,9 +263,7 @@ test("a tool that some request is allowed to use is listed, whatever the policie
   await fc.assert(
     fc.asyncProperty(fc.array(policy, { minLength: 1, maxLength: 6 }), async (parts) => {
       const text = parts
-        .map(
-          (p, i) => `@id("p${i}") ${p.effect} (principal, ${p.head}, resource) when { ${p.when} ${p.how} ${p.and} };`,
-        )
+        .map((part, i) => policyText(i, { ...part, when: `${part.when} ${part.how} ${part.and}` }))
         .join("\n");
       const engine = await engineOf(text);
       for (const { name } of TOOLS) {
@@ -291,9 +305,7 @@ test("a decision is the same whether rounds are left out or not", async () => {
   const verdicts = new Set<string>();
   await fc.assert(
     fc.asyncProperty(fc.array(policy, { maxLength: 4 }), async (parts) => {
-      const text = parts
-        .map((p, i) => `@id("p${i}") ${p.effect} (${p.role}, ${p.head}, resource) ${p.kind} { ${p.when} };`)
-        .join("\n");
+      const text = parts.map((part, i) => policyText(i, part)).join("\n");
       const quick = await engineOf(text).catch((error: Error) => {
         assert.match(error.message, /can never apply/);
         return undefined;

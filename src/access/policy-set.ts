@@ -3,6 +3,7 @@ import { readsOnly } from "../core/tool.ts";
 import { BUILT_IN_POLICIES } from "./cedar/roles.ts";
 import { cedarSchema, type PolicyTool } from "./cedar/schema.ts";
 import { type PolicyText, type SitePolicies, splitPolicies } from "./policy-text.ts";
+import { useOf } from "./policy-use.ts";
 
 export type Cedar = typeof import("@cedar-policy/cedar-wasm/nodejs");
 
@@ -68,7 +69,10 @@ export function loadPolicySet(
   if (answer.type === "failure") throw new Error(`tool schema: ${answer.errors.map(describe).join("; ")}`);
   for (const { policyId, error } of answer.validationErrors) throw nameIt(policyId, error);
 
-  for (const policy of own) checkTags(policy);
+  for (const policy of own) {
+    checkTags(policy);
+    checkAsking(policy);
+  }
   const warnings = answer.validationWarnings.filter(({ policyId }) => own.some(({ id }) => id === policyId));
   for (const { policyId } of warnings) checkUse(cedar, schema, byId.get(policyId));
   return { schema, policies, warnings: warnings.map(({ policyId, error }) => nameIt(policyId, error).message) };
@@ -112,6 +116,17 @@ function checkTags(policy: Policy): void {
     policy,
     "it asks for tags but also covers reads, whose tags are not known; " +
       "write `resource is Resource` in its head, or limit its actions to groups other than read and audit",
+  );
+}
+
+/** Nobody is ever asked about a read, so a policy that waits for a yes would forbid it for good, or wait for nothing. */
+function checkAsking(policy: Policy): void {
+  const use = useOf([policy.json]);
+  if (!policy.coversReads || !(use.fact("confirmed") || use.fact("approved"))) return;
+  throw problem(
+    policy,
+    "it looks at confirmed or approved but also covers reads, about which nobody is asked; " +
+      "limit its actions to groups other than read and audit, or write `resource is Resource` in its head",
   );
 }
 

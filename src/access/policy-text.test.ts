@@ -42,7 +42,7 @@ for (const [what, text, message] of [
   ["too many sets", when(`${"[".repeat(3_000)}1${"]".repeat(3_000)} == [1]`), /^site\.cedar:1: more than 32 brackets/],
   [
     "a long chain of ||",
-    `\n${when(Array(3_000).fill("context.confirmed").join("||\n"))}`,
+    `\n${when(Array(3_000).fill("context.dry_run").join("||\n"))}`,
     /^site\.cedar:\d+: a policy of more than 128 operators/,
   ],
   ["a long chain of !", when(`${"!".repeat(3_000)}true`), /^site\.cedar:1: a policy of more than 128 operators/],
@@ -69,15 +69,15 @@ for (const [what, text, message] of [
       assert.match(error.message, message);
       return true;
     });
-    const engine = await load(when("context.confirmed"));
+    const engine = await load(when("context.dry_run"));
     assert.equal(engine.warnings.length, 0);
   });
 }
 
 test("what is just within the limits loads, however it is nested", async () => {
-  const inner = Array(20).fill("context.confirmed").join(" || ");
+  const inner = Array(20).fill("context.dry_run").join(" || ");
   await load(when(`${"(".repeat(29)}${inner}${")".repeat(29)}`));
-  await load(when(Array(40).fill("!context.confirmed").join(" && ")));
+  await load(when(Array(40).fill("!context.dry_run").join(" && ")));
   await load(when(`${"!(".repeat(29)}${inner}${")".repeat(29)}`));
   await load(when(`${"if (".repeat(25)}${inner}${") then false else true".repeat(25)}`));
 });
@@ -119,5 +119,5 @@ test("no text makes the engine forget how to work", async () => {
     }),
     { numRuns: 150 },
   );
-  await load(when("context.confirmed"));
+  await load(when("context.dry_run"));
 });

@@ -11,6 +11,7 @@ import {
   type PolicyResource,
   type Verdict,
 } from "./policy-question.ts";
+import { policyText } from "./policy-support.ts";
 
 const TOOLS = [
   { name: "ec2_list_instances", effect: "read" },
@@ -287,7 +288,7 @@ test("mayEverUse never hides a tool that decide would allow", async () => {
   let hidden = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(policy, { minLength: 1, maxLength: 6 }), async (parts) => {
-      const text = parts.map((p, i) => `@id("p${i}") ${p.effect} (principal, ${p.head}, resource) when { ${p.when} };`);
+      const text = parts.map((part, i) => policyText(i, part));
       const engine = await withSite(...text).catch((error: Error) => {
         assert.match(error.message, /can never apply/);
         return undefined;

@@ -158,7 +158,8 @@ export async function createPolicyEngine(options: EngineOptions): Promise<Policy
     if (known) return known;
     if (decided.size >= REMEMBERED_DECISIONS) decided.clear();
     const decision = evaluateRounds(question);
-    decided.set(key, decision);
+    // What failed may have failed for a reason that passes.
+    if (decision.reason !== "evaluation_error") decided.set(key, decision);
     return decision;
   }
 

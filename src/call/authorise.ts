@@ -1,6 +1,6 @@
 import type { Principal } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
-import type { Tool } from "../core/tool.ts";
+import { isRead, type Tool } from "../core/tool.ts";
 import type { Policy, PolicyDecision, PolicyQuestion } from "./parts.ts";
 
 /**
@@ -20,12 +20,15 @@ export function authoriseVerb(policy: Policy, principal: Principal, tool: Tool):
 export function authoriseNoun(policy: Policy, tool: Tool, question: PolicyQuestion, mayRead: boolean): PolicyDecision {
   const decision = policy.decide(question);
   const { verdict, policies, reason } = decision;
-  if (verdict === "run" || verdict === "ask") return decision;
+  if (verdict === "run" || (verdict === "ask" && !isRead(tool))) return decision;
   if (!mayRead) throw unseen(tool, reason);
-  const why = verdict === "wait" ? "a second person has to approve it, which this server cannot arrange" : reason;
-  throw denied(tool, policies, why);
+  throw denied(tool, policies, WHY_NOT[verdict] ?? reason);
 }
 
+const WHY_NOT: Partial<Record<PolicyDecision["verdict"], string>> = {
+  ask: "policy wants it confirmed, and nobody is asked about reads",
+  wait: "a second person has to approve it, which this server cannot arrange",
+};
 const STRICTNESS = ["run", "ask", "wait", "deny"] as const;
 
 /** Of two decisions about one call, the one that lets less happen; both name the policies. */

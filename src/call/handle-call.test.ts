@@ -113,8 +113,10 @@ const SITE = `
 permit (principal == User::"dave", action in [Action::"write", Action::"destructive"], resource is Resource)
 when { resource.hasTag("team") && resource.getTag("team") == "dave" };
 @id("second-person")
-permit (principal == User::"erin", action in [Action::"write", Action::"read"], resource)
+permit (principal == User::"erin", action in Action::"write", resource)
 when { context.approved };
+@id("erin-reads")
+permit (principal == User::"erin", action in Action::"read", resource);
 `;
 const DAVE: Principal = { id: "dave", roles: [], via: "api_key" };
 const ADMIN: Principal = { id: "ann", roles: ["admin"], via: "api_key" };
