@@ -1,4 +1,5 @@
 import {
+  type CallToolRequest,
   CLIENT_CAPABILITIES_META_KEY,
   CLIENT_INFO_META_KEY,
   type ClientCapabilities,
@@ -93,7 +94,7 @@ export function createServerFactory(parts: ServerParts): CreateServer {
       told(parts.prompts.get(callerOf(context), name, given)),
     );
 
-    server.setRequestHandler("tools/call", async (request, context) => {
+    const callTool = async (request: CallToolRequest, context: ServerContext) => {
       // An older client may send these keys, too; the SDK checks them only where the protocol has them.
       const checked = (server.getNegotiatedProtocolVersion() ?? "") >= FIRST_WITH_ENVELOPE;
       const envelope = checked ? (context.mcpReq.envelope as ClientEnvelope | undefined) : undefined;
@@ -113,13 +114,14 @@ export function createServerFactory(parts: ServerParts): CreateServer {
         answer: await answerOf(context, via, states.open),
         traceId: traceIdOf(context),
       };
-      let reply = await told(parts.handleCall(call));
+      let reply = await parts.handleCall(call);
       if (reply.kind === "question" && !envelope) {
         const answer = await askOlderClient(context, reply.question);
-        reply = await told(parts.handleCall({ ...call, answer }));
+        reply = await parts.handleCall({ ...call, answer });
       }
       return toProtocol(reply, states.seal);
-    });
+    };
+    server.setRequestHandler("tools/call", (request, context) => told(callTool(request, context)));
     return server;
   };
 }
