@@ -66,9 +66,9 @@ export function createServerFactory(parts: ServerParts): CreateServer {
   };
 
   /** The SDK would send a defect's own words to the client: paths, and what else is in them. */
-  async function told<T>(work: Promise<T> | T): Promise<T> {
+  async function told<T>(work: () => Promise<T> | T): Promise<T> {
     try {
-      return await work;
+      return await work();
     } catch (error) {
       if (error instanceof ProtocolError) throw error;
       parts.log.error({ err: cleanText(String(error), 1_000) }, "request failed");
@@ -83,15 +83,15 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
 
     server.setRequestHandler("tools/list", { params: ListParams }, async (_params, context) => ({
-      tools: await told(parts.toolList(callerOf(context))),
+      tools: await told(() => parts.toolList(callerOf(context))),
     }));
 
     server.setRequestHandler("prompts/list", { params: ListParams }, async (_params, context) => ({
-      prompts: await told(parts.prompts.list(callerOf(context))),
+      prompts: await told(() => parts.prompts.list(callerOf(context))),
     }));
 
     server.setRequestHandler("prompts/get", { params: GetPromptParams }, ({ name, arguments: given = {} }, context) =>
-      told(parts.prompts.get(callerOf(context), name, given)),
+      told(() => parts.prompts.get(callerOf(context), name, given)),
     );
 
     const callTool = async (request: CallToolRequest, context: ServerContext) => {
@@ -121,7 +121,7 @@ export function createServerFactory(parts: ServerParts): CreateServer {
       }
       return toProtocol(reply, states.seal);
     };
-    server.setRequestHandler("tools/call", (request, context) => told(callTool(request, context)));
+    server.setRequestHandler("tools/call", (request, context) => told(() => callTool(request, context)));
     return server;
   };
 }
