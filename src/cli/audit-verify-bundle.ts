@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { type BundleVerification, verifyBundle } from "../audit/bundle-verify.ts";
 import { keyId } from "../audit/chain.ts";
 import { ConfigError } from "../config.ts";
-import { paint, print, safe } from "./table.ts";
+import { paint, print, printPainted, safe } from "./table.ts";
 
 export interface VerifyBundleFlags {
   publicKey?: string | undefined;
@@ -32,7 +32,7 @@ export async function verifyAuditBundle(dir: string, flags: VerifyBundleFlags): 
         `proves nothing until you compare its fingerprint with one you have from elsewhere, or give --public-key.\n`,
     );
   if (flags.json === true) print(JSON.stringify(found));
-  else for (const line of describe(found)) print(line);
+  else for (const line of describe(found)) printPainted(line);
   return found.ok ? 0 : 1;
 }
 

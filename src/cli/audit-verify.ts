@@ -2,7 +2,7 @@ import type { Problem, Warning } from "../audit/verify/findings.ts";
 import { type Verification, verifyTrail } from "../audit/verify/trail.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { parseTime } from "../core/time.ts";
-import { paint, print, safe } from "./table.ts";
+import { paint, print, printPainted, safe } from "./table.ts";
 import { openTrailSource, type TrailSource } from "./trail-source.ts";
 
 export interface VerifyFlags {
@@ -47,7 +47,7 @@ export async function verifyAudit(
     progress.clear();
   }
   if (flags.json === true) print(JSON.stringify(found));
-  else for (const line of describe(found)) print(line);
+  else for (const line of describe(found)) printPainted(line);
   return found.ok ? 0 : 1;
 }
 

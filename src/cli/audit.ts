@@ -2,7 +2,7 @@ import { followTrail, queryTrail, type TrailRow } from "../audit/read.ts";
 import type { AuditReader } from "../audit/store/store.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { parseTime } from "../core/time.ts";
-import { jsonLine, paint, print, safe } from "./table.ts";
+import { jsonLine, paint, print, printPainted, safe } from "./table.ts";
 import { openTrailReader } from "./trail-source.ts";
 
 /** `mcp-aws-server audit tail` */
@@ -15,7 +15,7 @@ export async function tailAudit(
   await withTrail(settings, async (trail) => {
     const { n, follow } = options;
     const rows = follow ? followTrail(trail, n, stop.signal) : queryTrail(trail, { limit: n });
-    for await (const row of rows) print(show(row, options.json));
+    for await (const row of rows) printPainted(show(row, options.json));
   });
 }
 
@@ -35,7 +35,7 @@ export async function queryAudit(
     let count = 0;
     for await (const row of queryTrail(trail, filter)) {
       count += 1;
-      print(show(row, json));
+      printPainted(show(row, json));
     }
     if (count === 0 && !json) print("No rows match.");
   });

@@ -8,7 +8,7 @@ import { createLog } from "../telemetry/log.ts";
 import { startTrail } from "../trail/service.ts";
 import { TrailSetup } from "../trail/setup.ts";
 import { version } from "../version.ts";
-import { paint, print } from "./table.ts";
+import { paint, print, printPainted, safe } from "./table.ts";
 import { openTrailSource } from "./trail-source.ts";
 
 interface Check {
@@ -40,7 +40,7 @@ export async function runDoctor(settings: Settings, options: { json: boolean }):
   clients.destroy();
 
   if (options.json) print(JSON.stringify({ ok: checks.every(({ status }) => status !== "failed"), checks }, null, 2));
-  else for (const check of checks) print(line(check));
+  else for (const check of checks) printPainted(line(check));
   return checks.some(({ status }) => status === "failed") ? 1 : 0;
 }
 
@@ -139,5 +139,5 @@ function line({ name, status, found, todo }: Check): string {
     failed: paint("red", "✘"),
     skipped: paint("dim", "–"),
   }[status];
-  return `${mark} ${name.padEnd(13)} ${found}${todo ? `\n  ${" ".repeat(13)} → ${todo}` : ""}`;
+  return `${mark} ${name.padEnd(13)} ${safe(found)}${todo ? `\n  ${" ".repeat(13)} → ${safe(todo)}` : ""}`;
 }

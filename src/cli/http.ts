@@ -5,7 +5,7 @@ import { RefusalFold } from "../access/refusals.ts";
 import { createApp, type WayIn } from "../app.ts";
 import { ConfigError, isLoopback, type Settings } from "../config.ts";
 import { type HttpServer, serveHttp } from "../mcp/http.ts";
-import { createLog } from "../telemetry/log.ts";
+import { captureOutput, createLog } from "../telemetry/log.ts";
 import { anonymousPrincipal } from "./anonymous.ts";
 import { openEdge } from "./edge.ts";
 import { openKeys } from "./key-source.ts";
@@ -18,6 +18,7 @@ const MAX_SESSIONS_PER_PRINCIPAL = 100;
 /** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
 export async function runHttp(settings: Settings): Promise<void> {
   const log = createLog(settings.log_level);
+  captureOutput(log);
   const principals = await knownRoles(settings);
   const edge = await openEdge(settings, principals, log);
   const oauth = await openOauth(settings, principals, () => log);

@@ -3,7 +3,7 @@ import { ConfigError, type Settings } from "../config.ts";
 import { parseFuture } from "../core/time.ts";
 import { knownProblems, openKeys } from "./key-source.ts";
 import { knownRoles } from "./roles.ts";
-import { paint, print, table } from "./table.ts";
+import { complain, paint, print, printPainted, safe, table } from "./table.ts";
 
 /** `mcp-aws-server keys create`: the only moment the key can be seen, and all that goes to standard output. */
 export async function createKey(settings: Settings, name: string, expires: string): Promise<void> {
@@ -16,12 +16,12 @@ export async function createKey(settings: Settings, name: string, expires: strin
     const { token, key } = await knownProblems(() => keys.createKey({ name, roles: settings.role, expiresAt }));
     print(token);
     const roles = `${key.roles.length > 1 ? "roles" : "role"} ${key.roles.join(", ")}`;
-    process.stderr.write(
+    complain(
       `Key ${key.id} for ${name}, ${roles}, expires ${key.expires_at ?? "never"}. ` +
-        `Running servers take it within ${seenWithin}. It is shown only now; send it as "Authorization: Bearer <key>".\n`,
+        `Running servers take it within ${seenWithin}. It is shown only now; send it as "Authorization: Bearer <key>".`,
     );
     if (expiresAt === undefined)
-      process.stderr.write("Warning: a key that never expires works for whoever finds it, until it is revoked.\n");
+      complain("Warning: a key that never expires works for whoever finds it, until it is revoked.");
   } finally {
     close();
   }
@@ -34,12 +34,18 @@ export async function listKeys(settings: Settings, json: boolean): Promise<void>
   const list = keys.list();
   if (json) print(JSON.stringify(list, null, 2));
   else if (list.length === 0) print("No keys. Make one: mcp-aws-server keys create --role viewer --name NAME");
-  else print(table([["ID", "NAME", "ROLES", "CREATED", "EXPIRES"], ...list.map(row)]));
+  else printPainted(table([["ID", "NAME", "ROLES", "CREATED", "EXPIRES"], ...list.map(row)]));
 }
 
 function row({ id, name, roles, created_at, expires_at, expired }: ApiKeyInfo): string[] {
-  const until = expires_at ?? "never";
-  return [id, name, roles.join(","), created_at, expired ? `${until} ${paint("red", "expired")}` : until];
+  const until = safe(expires_at ?? "never");
+  return [
+    safe(id),
+    safe(name),
+    safe(roles.join(",")),
+    safe(created_at),
+    expired ? `${until} ${paint("red", "expired")}` : until,
+  ];
 }
 
 /** `mcp-aws-server keys revoke`: those that there are of the ids, or every key. */

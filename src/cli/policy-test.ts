@@ -7,7 +7,7 @@ import { count, loadPolicies, type PolicySources, sourcesOf } from "./policy.ts"
 import { isListed, outcomeOf } from "./policy-outcome.ts";
 import { type Imagined, imagine, SituationError } from "./policy-situation.ts";
 import { named, type PolicyTexts } from "./policy-words.ts";
-import { print } from "./table.ts";
+import { complain, print } from "./table.ts";
 
 interface Result {
   line: number;
@@ -33,7 +33,7 @@ export async function testPolicies(settings: Settings, files: readonly string[],
   const unusable = tested.filter((each) => "error" in each);
   if (json) print(JSON.stringify({ cases: all.length, failed, files: tested }, undefined, 2));
   else report(tested, count(all.length, "case", "cases"), failed);
-  for (const { error } of unusable) process.stderr.write(`${error}\n`);
+  for (const { error } of unusable) complain(error);
   return unusable.length > 0 ? 2 : failed > 0 ? 1 : 0;
 }
 

@@ -7,7 +7,7 @@ import { ConfigError, type Settings } from "../config.ts";
 import { effectsOf } from "../core/tool.ts";
 import { catalog } from "../tools/catalog.ts";
 import { knownRoles } from "./roles.ts";
-import { print } from "./table.ts";
+import { complain, print } from "./table.ts";
 
 // What `mcp-aws-server policy …` has in common: the engine, as a server with these settings would have it.
 
@@ -50,7 +50,7 @@ export async function checkPolicies(settings: Settings): Promise<number> {
     engine = await loadPolicies(await sourcesOf(settings));
   } catch (error) {
     if (!(error instanceof BrokenPolicies)) throw error;
-    process.stderr.write(`${error.message}\n`);
+    complain(error.message);
     return 1;
   }
   const { warnings, version, policies } = engine;

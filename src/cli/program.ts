@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { ConfigError, envName, flagName, loadSettings, type SettingName, Settings } from "../config.ts";
 import { VIAS } from "../core/call.ts";
+import { escapeUnseen } from "../core/text.ts";
 import { parseTime } from "../core/time.ts";
 import { version } from "../version.ts";
 
@@ -92,7 +93,8 @@ const program = new Command("mcp-aws-server")
   .version(version)
   .enablePositionalOptions()
   .showHelpAfterError("(--help shows what there is)")
-  .configureHelp({ showGlobalOptions: false });
+  .configureHelp({ showGlobalOptions: false })
+  .configureOutput({ outputError: (text, write) => write(escapeUnseen(text)) });
 
 settingOptions(program, ["user", ...TRAIL, ...SERVING]).action(async (flags) => {
   const settings = await settingsOf(flags);
@@ -395,8 +397,8 @@ try {
 } catch (error) {
   // What a person can mend is said in a line; anything else is a defect and keeps its stack.
   const known = error instanceof ConfigError;
-  process.stderr.write(
-    `${known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  );
+  const said = known ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error);
+  // It may repeat a value, a file name, a part of a file.
+  process.stderr.write(`${escapeUnseen(said)}\n`);
   process.exit(known ? 2 : 1);
 }

@@ -2,6 +2,7 @@ import { stdioPrincipal } from "../access/authenticate.ts";
 import { createApp } from "../app.ts";
 import type { Settings } from "../config.ts";
 import { serveStdio } from "../mcp/stdio.ts";
+import { captureOutput } from "../telemetry/log.ts";
 import { endOrderly } from "./lifecycle.ts";
 import { knownRoles } from "./roles.ts";
 
@@ -9,6 +10,7 @@ import { knownRoles } from "./roles.ts";
 export async function runStdio(settings: Settings): Promise<void> {
   const { roles } = await knownRoles(settings);
   const app = await createApp(settings, process.env, "stdio", roles);
+  captureOutput(app.log);
   await app.start();
   const { end } = endOrderly(app, () => handle.close());
   const handle = serveStdio({

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { escapeUnseen } from "../core/text.ts";
 
 /** Columns of text, as wide as their longest cell. */
 export function table(rows: readonly (readonly string[])[]): string {
@@ -22,20 +23,27 @@ export function paint(style: Parameters<typeof styleText>[0], text: string): str
 // `… | head` closes the pipe early, which is a normal way to end.
 process.stdout.on("error", () => process.exit(0));
 
+/** Whatever is in it, a terminal shows it and obeys nothing. */
 export function print(text: string): void {
+  process.stdout.write(`${escapeUnseen(text)}\n`);
+}
+
+/** Text with colours of ours; what else is in it has been made safe before. */
+export function printPainted(text: string): void {
   process.stdout.write(`${text}\n`);
+}
+
+/** As `print`, on standard error. */
+export function complain(text: string): void {
+  process.stderr.write(`${escapeUnseen(text)}\n`);
 }
 
 /** Text out of the trail may hold anything; a terminal obeys control characters. */
 export function safe(text: unknown): string {
-  return String(text ?? "").replace(/[\p{Cc}\p{Cf}]/gu, "?");
+  return String(text ?? "").replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|\p{Default_Ignorable_Code_Point}/gu, "?");
 }
 
 /** One line of JSON, the same value, with what a terminal would obey or nobody would see spelled as escapes. */
 export function jsonLine(value: unknown): string {
-  return JSON.stringify(value).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]|\p{Default_Ignorable_Code_Point}/gu, (unseen) =>
-    Array.from({ length: unseen.length }, (_, i) => `\\u${unseen.charCodeAt(i).toString(16).padStart(4, "0")}`).join(
-      "",
-    ),
-  );
+  return escapeUnseen(JSON.stringify(value));
 }

@@ -3,7 +3,7 @@ import { effectsOf } from "../core/tool.ts";
 import { toProtocolTool } from "../mcp/protocol-tool.ts";
 import { catalog } from "../tools/catalog.ts";
 import { chooseTools } from "../tools/toolsets.ts";
-import { paint, print, table } from "./table.ts";
+import { paint, print, printPainted, table } from "./table.ts";
 
 /** `mcp-aws-server tools` */
 export function printTools(settings: Settings, json: boolean): void {
@@ -18,5 +18,5 @@ export function printTools(settings: Settings, json: boolean): void {
   });
   print(table([["TOOL", "EFFECT", "TOOLSET", "AWS ACTIONS"], ...rows]));
   print("");
-  for (const tool of tools) print(`${paint("bold", tool.name)}\n  ${tool.description}\n`);
+  for (const tool of tools) printPainted(`${paint("bold", tool.name)}\n  ${tool.description}\n`);
 }

@@ -28,6 +28,16 @@ export function cleanText(text: string, max = 1024): string {
   return `${withoutHalfASecret(cleaned.slice(0, max - 1)).toWellFormed()}…`;
 }
 
+/** The same text, with what a terminal would obey or nobody would see written as escapes. In JSON it stays the same value. */
+export function escapeUnseen(text: string): string {
+  if (PLAIN.test(text)) return text;
+  return text.replace(INVISIBLE, (unseen) =>
+    Array.from({ length: unseen.length }, (_, i) => `\\u${unseen.charCodeAt(i).toString(16).padStart(4, "0")}`).join(
+      "",
+    ),
+  );
+}
+
 /** Removes what identifies the account's inside from an error text: ARNs, account ids, encoded authorisation messages. */
 export function maskIdentifiers(text: string): string {
   return text

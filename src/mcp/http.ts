@@ -11,6 +11,7 @@ import type { Identified } from "../access/credentials.ts";
 import type { Admission } from "../access/entrance.ts";
 import type { Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
+import { cleanText } from "../core/text.ts";
 import { parseMessage, readBody } from "./body.ts";
 import { corsHeaders, preflightHeaders } from "./cors.ts";
 import { type ListenOptions, listen } from "./listener.ts";
@@ -75,7 +76,7 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     },
     {
       legacy: "reject",
-      onerror: (error) => parts.log.debug({ err: error.message }, "request refused by the protocol"),
+      onerror: (error) => parts.log.debug({ err: cleanText(error.message, 300) }, "request refused by the protocol"),
     },
   );
 
@@ -143,7 +144,7 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
   app.get("/.well-known/*", (c, next) => (metadata?.paths.includes(c.req.path) ? c.json(metadata.document) : next()));
   app.notFound(() => problem(404, -32601, "Not found; MCP is served on /mcp"));
   app.onError((error) => {
-    parts.log.warn({ err: error.message }, "request failed");
+    parts.log.error({ err: cleanText(String(error), 1_000) }, "request failed");
     return problem(500, -32603, "Internal error");
   });
 

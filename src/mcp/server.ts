@@ -1,4 +1,5 @@
 import {
+  type CallToolRequest,
   CLIENT_CAPABILITIES_META_KEY,
   CLIENT_INFO_META_KEY,
   type ClientCapabilities,
@@ -65,9 +66,9 @@ export function createServerFactory(parts: ServerParts): CreateServer {
   };
 
   /** The SDK would send a defect's own words to the client: paths, and what else is in them. */
-  async function told<T>(work: Promise<T> | T): Promise<T> {
+  async function told<T>(work: () => Promise<T> | T): Promise<T> {
     try {
-      return await work;
+      return await work();
     } catch (error) {
       if (error instanceof ProtocolError) throw error;
       parts.log.error({ err: cleanText(String(error), 1_000) }, "request failed");
@@ -82,18 +83,18 @@ export function createServerFactory(parts: ServerParts): CreateServer {
     server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
 
     server.setRequestHandler("tools/list", { params: ListParams }, async (_params, context) => ({
-      tools: await told(parts.toolList(callerOf(context))),
+      tools: await told(() => parts.toolList(callerOf(context))),
     }));
 
     server.setRequestHandler("prompts/list", { params: ListParams }, async (_params, context) => ({
-      prompts: await told(parts.prompts.list(callerOf(context))),
+      prompts: await told(() => parts.prompts.list(callerOf(context))),
     }));
 
     server.setRequestHandler("prompts/get", { params: GetPromptParams }, ({ name, arguments: given = {} }, context) =>
-      told(parts.prompts.get(callerOf(context), name, given)),
+      told(() => parts.prompts.get(callerOf(context), name, given)),
     );
 
-    server.setRequestHandler("tools/call", async (request, context) => {
+    const callTool = async (request: CallToolRequest, context: ServerContext) => {
       // An older client may send these keys, too; the SDK checks them only where the protocol has them.
       const checked = (server.getNegotiatedProtocolVersion() ?? "") >= FIRST_WITH_ENVELOPE;
       const envelope = checked ? (context.mcpReq.envelope as ClientEnvelope | undefined) : undefined;
@@ -113,13 +114,14 @@ export function createServerFactory(parts: ServerParts): CreateServer {
         answer: await answerOf(context, via, states.open),
         traceId: traceIdOf(context),
       };
-      let reply = await told(parts.handleCall(call));
+      let reply = await parts.handleCall(call);
       if (reply.kind === "question" && !envelope) {
         const answer = await askOlderClient(context, reply.question);
-        reply = await told(parts.handleCall({ ...call, answer }));
+        reply = await parts.handleCall({ ...call, answer });
       }
       return toProtocol(reply, states.seal);
-    });
+    };
+    server.setRequestHandler("tools/call", (request, context) => told(() => callTool(request, context)));
     return server;
   };
 }

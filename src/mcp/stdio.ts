@@ -3,6 +3,7 @@ import { isJSONRPCNotification, isJSONRPCRequest, isJSONRPCResponse } from "@mod
 import { type StdioServerHandle, StdioServerTransport, serveStdio as serve } from "@modelcontextprotocol/server/stdio";
 import type { Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
+import { cleanText } from "../core/text.ts";
 import { parseMessage, type Rejection } from "./body.ts";
 import type { CreateServer } from "./server.ts";
 
@@ -33,7 +34,7 @@ export function serveStdio(parts: StdioParts): StdioServerHandle {
   process.stdout.once("error", parts.onEnd);
   return serve(() => parts.createServer(parts.principal, "stdio"), {
     transport: new StdioServerTransport(input, process.stdout, { maxBufferSize: parts.maxMessageBytes * 2 }),
-    onerror: (error) => parts.log.warn({ err: error.message }, "protocol error"),
+    onerror: (error) => parts.log.warn({ err: cleanText(error.message, 300) }, "protocol error"),
   });
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { createLog } from "./log.ts";
@@ -57,4 +58,28 @@ test("what is below the level is not written, and silent writes nothing", () => 
   const silent = captured(false);
   createLog("silent", silent.stream).error({}, "no");
   assert.equal(silent.lines().length, 0);
+});
+
+test("what libraries, Node and a defect would write are lines of the log, and standard output stays the protocol's", () => {
+  const program = `
+    const { createLog, captureOutput } = await import(${JSON.stringify(new URL("./log.ts", import.meta.url).href)});
+    captureOutput(createLog("info"));
+    console.log("on\\n{\\"forged\\":1}");
+    console.error(new Error("library"));
+    process.emitWarning("careful\\n\\u001b[2J");
+    setTimeout(() => { throw new Error("defect\\n\\u202e"); }, 50);`;
+  const args = ["--input-type=module", "--eval", program];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  assert.equal(status, 1);
+  assert.equal(stdout, "");
+  const entries = stderr
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { msg: string; err: string });
+  assert.deepEqual(
+    entries.map(({ msg }) => msg),
+    ["a library reports", "a library reports", "Node warns", "stopped by a defect"],
+  );
+  assert.match(entries[3]?.err ?? "", /^Error: defect/);
+  assert.doesNotMatch(stderr.replaceAll("\n", ""), /[\p{Cc}\p{Cf}]/u);
 });

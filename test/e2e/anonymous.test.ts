@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import { eventually } from "../support/eventually.ts";
+import { tlsHome } from "../support/https.ts";
 import { principalsFile } from "../support/oauth.ts";
+import { Authority } from "../support/pki.ts";
 import { type HttpServerProcess, runCli, startHttpServer, temporaryHome } from "../support/server.ts";
 import { modernRequest, post } from "../support/wire.ts";
 
@@ -23,13 +26,29 @@ async function createKey(home: string): Promise<string> {
   return stdout.trim();
 }
 
+/** The row of the start, which is written while the server already listens. */
 async function startRow(home: string) {
-  const { stdout } = await runCli(["audit", "query", "--event", "server", "--json"], { home });
-  const rows = stdout
-    .split("\n")
-    .filter(Boolean)
-    .map((line) => JSON.parse(line));
-  return rows.find(({ operation }) => operation === "start")?.body;
+  const find = async () => {
+    const { stdout } = await runCli(["audit", "query", "--event", "server", "--json"], { home });
+    const rows = stdout
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+    return rows.find(({ operation }) => operation === "start")?.body;
+  };
+  let row = await find();
+  await eventually(async () => {
+    row ??= await find();
+    return row !== undefined;
+  }, 20_000);
+  return row;
+}
+
+/** Files and flags of a server that clients sign in to by certificate. */
+function certificates() {
+  const root = Authority.root("clients");
+  const own = root.issue("server", { usage: "serverAuth", san: "DNS:localhost,IP:127.0.0.1" });
+  return tlsHome(own, root, "certificates:\n  - subject: CN=ci\n    roles: [viewer]\n");
 }
 
 /** Lines of the log that warn of the flag. */
@@ -71,6 +90,27 @@ describe("refused at the start, in one sentence and with code 2", () => {
     const { code, stderr } = await runCli(["http", "--port", "0", "--dangerously-allow-anonymous"], { home });
     assert.equal(code, 2, stderr);
     assert.match(stderr, /for a server without any authentication, and this one has some/);
+  });
+
+  test("the flag beside OAuth", async () => {
+    const home = temporaryHome();
+    const oauth = ["--oauth-issuer", "http://127.0.0.1:9", "--public-url", "http://127.0.0.1/mcp"];
+    const args = ["http", "--port", "0", "--dangerously-allow-anonymous", ...oauth, "--principals-file"];
+    const { code, stderr } = await runCli([...args, principalsFile(home)], { home });
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /for a server without any authentication, and this one has some/);
+  });
+
+  test("the flag beside client certificates: of our own listener, and a load balancer's", async () => {
+    const { home, file, args } = certificates();
+    const header = ["--client-certificate-header", "x-amzn-mtls-clientcert-leaf", "--trusted-proxies", "127.0.0.1"];
+    for (const ways of [args, [...header, "--principals-file", file("principals.yaml")]]) {
+      const { code, stderr } = await runCli(["http", "--port", "0", "--dangerously-allow-anonymous", ...ways], {
+        home,
+      });
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, /for a server without any authentication, and this one has some/);
+    }
   });
 });
 
@@ -115,4 +155,14 @@ test("the start names every way in that is configured", async () => {
   const oauth = ["--oauth-issuer", "http://127.0.0.1:9", "--public-url", "http://127.0.0.1/mcp"];
   await start([...oauth, "--principals-file", principalsFile(home)], home);
   assert.deepEqual((await startRow(home)).detail.authentication, ["api_key", "oauth"]);
+
+  const { home: other, start: startTls } = certificates();
+  await createKey(other);
+  running.push(await startTls());
+  assert.deepEqual((await startRow(other)).detail.authentication, ["api_key", "certificate"]);
+
+  const { home: third, file } = certificates();
+  const header = ["--client-certificate-header", "x-amzn-mtls-clientcert-leaf", "--trusted-proxies", "127.0.0.1"];
+  await start([...header, "--principals-file", file("principals.yaml")], third);
+  assert.deepEqual((await startRow(third)).detail.authentication, ["certificate"]);
 });

@@ -6,7 +6,7 @@ import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { idleProcess, type LoopDelays, measuringLoop } from "../support/loop-delay.ts";
-import { heavy, mangled } from "../support/mangled.ts";
+import { heavy, mangled, mangledHeaders } from "../support/mangled.ts";
 import { type Moto, startMoto } from "../support/moto.ts";
 import { Pinger, percentile } from "../support/pinger.ts";
 import { type HttpServerProcess, runCli, startHttpServer, temporaryHome } from "../support/server.ts";
@@ -22,6 +22,7 @@ import {
 } from "../support/wire.ts";
 
 const BODIES = 10_000;
+const HEADERS = 1_000;
 const LINES = 5_000;
 const AT_ONCE = 8;
 const LIMIT = 262_144;
@@ -162,6 +163,28 @@ describe("HTTP", () => {
       const seen = percentile(pings, 0.95);
       assert.ok(seen <= allowed, `p95 of the pings while ${what}: ${seen} ms, allowed ${allowed} ms`);
     }
+  });
+
+  test(`${HEADERS} good messages with a header that is not (seed ${SEED}): each is answered, nothing breaks`, async () => {
+    const headers = fc.sample(mangledHeaders, { numRuns: HEADERS, seed: SEED });
+    const messages = [modernRequest("tools/list"), modernRequest("tools/call", { name: "ec2_list_instances" })];
+    const statuses = new Map<number, number>();
+    await each(headers, async (odd, i) => {
+      const message = messages[i % messages.length] ?? {};
+      const body = JSON.stringify(message);
+      const given = { headers: { ...headersFor(message), ...odd }, body, agent, timeoutMs: PATIENCE_MS };
+      const shown = JSON.stringify(odd).slice(0, 300);
+      const reply = await send(server.url, given);
+      statuses.set(reply.status, (statuses.get(reply.status) ?? 0) + 1);
+      assert.ok(
+        [200, 202, 400, 401, 404, 406, 415, 429].includes(reply.status),
+        `${reply.status} to ${shown}\n${reply.text}`,
+      );
+      assert.notEqual(reply.json.error?.code, -32603, `internal error: ${shown}`);
+      if (reply.json.error) assert.doesNotMatch(reply.text, LEAKS, shown);
+    });
+    assert.ok((statuses.get(200) ?? 0) > 50 && (statuses.get(400) ?? 0) > 50, JSON.stringify([...statuses]));
+    assert.deepEqual(complaints(server.stderr()), []);
   });
 
   test("its event loop was free, and what it was told is in a trail that verifies", async (context) => {

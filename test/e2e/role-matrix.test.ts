@@ -7,9 +7,10 @@ import type { Principal } from "../../src/core/call.ts";
 import type { Effect } from "../../src/core/tool.ts";
 import { manifest } from "../../src/manifest.ts";
 import { stageAll } from "../../src/tools/stage-support.ts";
+import { eventually } from "../support/eventually.ts";
 import { rawCall } from "../support/raw-mcp.ts";
 import { openScene, readRows, type Scene } from "../support/scene.ts";
-import { startHttpServer, temporaryHome } from "../support/server.ts";
+import { runCli, startHttpServer, temporaryHome } from "../support/server.ts";
 import type { Stage } from "../support/stage.ts";
 import { modernRequest, post, StdioWire } from "../support/wire.ts";
 
@@ -22,7 +23,9 @@ type Verdicts = Readonly<Record<Effect, Outcome>>;
 const BUILT_IN = ["viewer", "operator", "admin"] as const;
 /** In the site's file, with no policy of the site about it. */
 const SITE_ROLE = "auditor";
-const CALLERS = [...BUILT_IN, SITE_ROLE] as const;
+/** The same role, of a caller without a key. */
+const OVER_STDIO = "auditor over stdio";
+const CALLERS = [...BUILT_IN, SITE_ROLE, OVER_STDIO] as const;
 type Caller = (typeof CALLERS)[number];
 
 const EXPECTED: Readonly<Record<Caller, Verdicts>> = readTable(
@@ -55,7 +58,7 @@ function readTable(page: string): Record<Caller, Verdicts> {
     destructive: "denied",
     deploy: "denied",
   };
-  return { ...Object.fromEntries(rows), [SITE_ROLE]: nothing };
+  return { ...Object.fromEntries(rows), [SITE_ROLE]: nothing, [OVER_STDIO]: nothing };
 }
 
 /** Calls that are graver than their tool. */
@@ -68,12 +71,22 @@ const GRAVER: Readonly<Record<string, Partial<Record<Effect, Record<string, unkn
 };
 
 let scene: Scene;
+let auditorKey: string;
 let stage: Stage;
 let siteHome: string;
 let wire: StdioWire;
 
 before(async () => {
-  scene = await openScene({ env: { MCP_AWS_CALLS_PER_MINUTE: "0" } });
+  siteHome = temporaryHome();
+  const principals = join(siteHome, "principals.yaml");
+  writeFileSync(principals, `roles: [${SITE_ROLE}]\n`);
+  const roles = ["--principals-file", principals];
+  scene = await openScene({ env: { MCP_AWS_CALLS_PER_MINUTE: "0" }, args: roles });
+  const create = ["keys", "create", "--role", SITE_ROLE, "--name", SITE_ROLE, ...roles];
+  auditorKey = (await runCli(create, { home: scene.server.home })).stdout.trim();
+  const key = { authorization: `Bearer ${auditorKey}` };
+  // A running server sees a new key within a second or two.
+  await eventually(async () => (await post(scene.server.url, modernRequest("tools/list"), key)).status === 200, 30_000);
   stage = await stageAll({
     proxy: scene.proxy,
     async call(tool, args) {
@@ -81,10 +94,7 @@ before(async () => {
       return { content, isError: result.isError === true, text: result.content[0].text };
     },
   });
-  siteHome = temporaryHome();
-  const principals = join(siteHome, "principals.yaml");
-  writeFileSync(principals, `roles: [${SITE_ROLE}]\n`);
-  const args = ["--role", SITE_ROLE, "--principals-file", principals, "--user", SITE_ROLE];
+  const args = ["--role", SITE_ROLE, ...roles, "--user", SITE_ROLE];
   wire = new StdioWire({ home: siteHome, endpoint: scene.proxy.url, args });
 });
 after(async () => {
@@ -112,28 +122,30 @@ function outcomeOf(result: any, said: string): Reply {
   return { outcome: kind === "denied" ? "denied" : "ran", callId, said };
 }
 
+const keyOf = (caller: Exclude<Caller, typeof OVER_STDIO>) => (caller === SITE_ROLE ? auditorKey : scene.keys[caller]);
+
 async function callAs(caller: Caller, tool: string, args: Record<string, unknown>): Promise<Reply> {
-  if (caller === SITE_ROLE) {
+  if (caller === OVER_STDIO) {
     const { result, error } = await wire.request(
       modernRequest("tools/call", { name: tool, arguments: args }, { elicitation: {} }),
     );
     return outcomeOf(result, JSON.stringify(result ?? error));
   }
-  const { result, error } = await rawCall(scene.server.url, { tool, args, key: scene.keys[caller] });
+  const { result, error } = await rawCall(scene.server.url, { tool, args, key: keyOf(caller) });
   return outcomeOf(result, JSON.stringify(result ?? error));
 }
 
 async function listAs(caller: Caller): Promise<string[]> {
   const message = modernRequest("tools/list");
   const result =
-    caller === SITE_ROLE
+    caller === OVER_STDIO
       ? (await wire.request(message)).result
-      : (await post(scene.server.url, message, { authorization: `Bearer ${scene.keys[caller]}` })).json.result;
+      : (await post(scene.server.url, message, { authorization: `Bearer ${keyOf(caller)}` })).json.result;
   return result.tools.map(({ name }: { name: string }) => name);
 }
 
 const rowsOf = (caller: Caller, callId: string | undefined) =>
-  caller === SITE_ROLE ? readRows(siteHome, callId) : scene.rows(callId);
+  caller === OVER_STDIO ? readRows(siteHome, callId) : scene.rows(callId);
 
 const sent = () => scene.proxy.requests.filter(({ userAgent }) => userAgent?.includes("mcp-aws-server"));
 const isLook = (operation: string) => /^(Describe|List|Get|BatchGet)/.test(operation);
@@ -215,7 +227,7 @@ describe("a principal without any role", () => {
 
 test("an excluded tool is nobody's: not listed, not callable, and the attempt is recorded", async () => {
   const excluded = manifest.map(({ name }) => name).filter((name) => name !== "ec2_list_instances");
-  const args = ["--exclude-tools", excluded.join(",")];
+  const args = ["--exclude-tools", excluded.join(","), "--principals-file", join(siteHome, "principals.yaml")];
   const env = { MCP_AWS_CALLS_PER_MINUTE: "0" };
   const server = await startHttpServer({ endpoint: scene.proxy.url, home: scene.server.home, args, env });
   try {

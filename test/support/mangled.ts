@@ -100,6 +100,20 @@ const cut = fc
     return text.slice(0, start) + put + text.slice(start + length);
   });
 
+/** Valid text, with a member written twice: which of them counts must not depend on who reads it. */
+const twice = fc
+  .tuple(
+    fc.constantFrom(...VALID),
+    fc.constantFrom("jsonrpc", "id", "method", "params", "name", "arguments", "_meta", "__proto__"),
+    fc.oneof(fc.json({ maxDepth: 2 }), fc.constantFrom('"tools/call"', '"ec2_stop_instance"', "null", "{}")),
+    fc.boolean(),
+  )
+  .map(([message, key, value, first]) => {
+    const text = JSON.stringify(message);
+    const member = `${JSON.stringify(key)}:${value}`;
+    return first ? `{${member},${text.slice(1)}` : `${text.slice(0, -1)},${member}}`;
+  });
+
 const brackets = fc
   .tuple(fc.constantFrom("[", '{"a":', '[{"b":'), fc.integer({ min: 60, max: 20_000 }))
   .map(([open, depth]) => open.repeat(depth));
@@ -108,9 +122,55 @@ const brackets = fc
 export const mangled: fc.Arbitrary<Buffer> = fc.oneof(
   { weight: 6, arbitrary: mutated.map((message) => Buffer.from(JSON.stringify(message))) },
   { weight: 3, arbitrary: cut.map((text) => Buffer.from(text)) },
+  { weight: 1, arbitrary: twice.map((text) => Buffer.from(text)) },
   { weight: 2, arbitrary: fc.json({ maxDepth: 6 }).map((text) => Buffer.from(text)) },
   { weight: 2, arbitrary: fc.uint8Array({ maxLength: 2_000 }).map((bytes) => Buffer.from(bytes)) },
   { weight: 1, arbitrary: brackets.map((text) => Buffer.from(text)) },
+);
+
+/** Bytes a header may hold, by RFC 9110 and Node, and names of what is elsewhere. */
+const headerValue = fc.oneof(
+  fc.string({
+    unit: fc.integer({ min: 0x20, max: 0xff }).map((code) => (code === 0x7f ? "x" : String.fromCharCode(code))),
+    maxLength: 60,
+  }),
+  fc.constantFrom(
+    "",
+    " ",
+    ",",
+    ";",
+    "*/*;q=1e999",
+    "=?utf-8?B?AAAA?=",
+    "=?base64?AA==?=",
+    "__proto__",
+    "constructor",
+    "../../etc/passwd",
+    "2026-07-28",
+    "1999-01-01",
+  ),
+  fc.integer({ min: 1, max: 9_000 }).map((length) => "x".repeat(length)),
+);
+
+/** Headers that fit no message, to put in the place of good ones. */
+export const mangledHeaders: fc.Arbitrary<Record<string, string>> = fc.dictionary(
+  fc.constantFrom(
+    "mcp-session-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "authorization",
+    "x-api-key",
+    "accept",
+    "content-type",
+    "last-event-id",
+    "traceparent",
+  ),
+  fc.oneof(
+    headerValue,
+    headerValue.map((value) => `Bearer ${value}`.slice(0, 9_000)),
+    fc.constantFrom("tools/call", "tools/list", "ec2_stop_instance", "ec2_list_instances"),
+  ),
+  { minKeys: 1, maxKeys: 1 },
 );
 
 /** Large as allowed, each heavy for something: parsers, validators, redaction, hashing. */
