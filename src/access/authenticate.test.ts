@@ -81,7 +81,7 @@ test("who came in without anything is out when there is no such caller any more"
 
 test("a key comes as a bearer token or in X-API-Key", async () => {
   for (const ways of [nobody, open, { ...open, tokens: new Tokens(), certificates }]) {
-    for (const authorization of [`Bearer ${token}`, `bearer ${token}`, `BEARER    ${token}`]) {
+    for (const authorization of [`Bearer ${token}`, `bearer ${token}`, `BEARER ${token}`]) {
       assert.deepEqual(await answer({ authorization }, ways), CI, authorization);
     }
     assert.deepEqual(await answer({ xApiKey: token }, ways), CI);
@@ -101,6 +101,7 @@ test("what is not a key is refused, also where anonymous callers are let in", as
     `XBearer ${token}`,
     `Bearer${token}`,
     `Bearer\t${token}`,
+    `Bearer  ${token}`,
     `Bearer "${token}"`,
     `Bearer ${token} ${token}`,
     `Bearer ${token}, Bearer ${token}`,

@@ -4,6 +4,7 @@ import type { KeyStore } from "./api-key.ts";
 import { type Authentication, type ClientCertificate, type Presented, refused } from "./credentials.ts";
 import { isKeyToken } from "./key-token.ts";
 import type { Principals } from "./principals.ts";
+import { tokenIn } from "./shown.ts";
 
 /** Checks OAuth access tokens. */
 export interface TokenVerifier {
@@ -25,24 +26,20 @@ export interface WaysIn {
  * Who is calling over HTTP.
  *
  * 1. A certificate that did not hold is refused, whatever else is shown.
- * 2. A key or token, in `Authorization: Bearer …` or (keys only) `X-API-Key`, decides who it is; with both headers, both
- *    must carry the same key. A header that is there but empty, of another scheme, or repeated (Node joins repetitions
- *    with a comma) is `malformed`.
+ * 2. A key or token, in `Authorization: Bearer …` or (keys only) `X-API-Key`, decides who it is, as `tokenIn` has it.
  * 3. Otherwise the certificate does, then the anonymous caller where there is one.
  *
  * Whoever shows something that is not valid is refused even where they could get in without: to go on as somebody else
  * would hide a mistake.
  */
 export function authenticateHttp(shown: Presented, ways: WaysIn): Authentication | Promise<Authentication> {
-  const { authorization, xApiKey, certificate } = shown;
+  const { xApiKey, certificate } = shown;
   if (certificate === "refused") return refused("certificate");
-  const presented: (string | undefined)[] = [];
-  if (authorization !== undefined) presented.push(/^bearer +(\S+)$/i.exec(authorization)?.[1]);
-  if (xApiKey !== undefined) presented.push(xApiKey);
-  if (presented.length === 0) return withoutToken(certificate, ways);
+  const found = tokenIn(shown);
+  if (found === "missing") return withoutToken(certificate, ways);
+  if (found === "malformed") return refused("malformed");
 
-  const [token] = presented;
-  if (token === undefined || presented.some((other) => other !== token)) return refused("malformed");
+  const { token } = found;
   if (isKeyToken(token)) return ways.keys.verify(token);
   if (ways.tokens === undefined || xApiKey !== undefined) return refused("malformed");
   return ways.tokens.verify(token, certificate);

@@ -1,6 +1,6 @@
 import type { Principal } from "../core/call.ts";
 
-/** What a request shows of whoever sent it. Headers as Node gives them: one string each, absent when not sent. */
+/** What a request shows of whoever sent it. Headers as sent, repetitions joined with ", "; absent when not sent. */
 export interface Presented {
   authorization: string | undefined;
   xApiKey: string | undefined;

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { authenticateHttp, type WaysIn } from "./authenticate.ts";
 import type { Authentication, Identified, Presented, Refusal } from "./credentials.ts";
-import { LoginLimit } from "./login-limit.ts";
+import type { LoginLimit } from "./login-limit.ts";
 import type { PeerOf } from "./peer.ts";
 
 /** Somebody who is in, or the answer to whoever is not; nothing in it tells why. */
@@ -14,18 +14,17 @@ export interface EntranceParts {
   peerOf: PeerOf;
   /** Value of `WWW-Authenticate` for a refusal: how to get in, where there is a way to say it. */
   challenge: (reason: Refusal) => string;
+  limit: LoginLimit;
   /** Told of every request that did not get in. */
   onRefused: (reason: Refusal, source: string) => void;
 }
 
 /** Lets requests in, or says no. */
-export function createEntrance({ ways, peerOf, challenge, onRefused }: EntranceParts) {
-  const limit = new LoginLimit();
-
+export function createEntrance({ ways, peerOf, challenge, limit, onRefused }: EntranceParts) {
   return function admit(request: IncomingMessage): Admission | Promise<Admission> {
     const { source, certificate } = peerOf(request);
-    const { authorization } = request.headers;
-    const xApiKey = request.headers["x-api-key"] as string | undefined;
+    const authorization = headerOf(request, "authorization");
+    const xApiKey = headerOf(request, "x-api-key");
     const shown: Presented = { authorization, xApiKey, certificate, source };
     const waitS = limit.waitS(shown);
     if (waitS > 0) {
@@ -38,13 +37,18 @@ export function createEntrance({ ways, peerOf, challenge, onRefused }: EntranceP
 
   function admission(who: Authentication, shown: Presented): Admission {
     if (who.ok) {
-      limit.succeeded(shown);
+      limit.succeeded(shown, who.principal);
       return who;
     }
     limit.failed(shown, who.reason);
     onRefused(who.reason, shown.source);
     return refusal(who.reason, challenge(who.reason));
   }
+}
+
+/** With every repetition: of some headers Node keeps the first and drops the others, which a proxy may have gone by. */
+function headerOf({ headersDistinct }: IncomingMessage, name: string): string | undefined {
+  return headersDistinct[name]?.join(", ");
 }
 
 function tooMany(waitS: number): Admission {

@@ -1,6 +1,7 @@
 import { challengeFor, insufficientScope } from "../access/challenge.ts";
 import type { Refusal } from "../access/credentials.ts";
 import { createEntrance } from "../access/entrance.ts";
+import { LoginLimit } from "../access/login-limit.ts";
 import { RefusalFold } from "../access/refusals.ts";
 import { createApp, type WayIn } from "../app.ts";
 import { ConfigError, isLoopback, type Settings } from "../config.ts";
@@ -45,9 +46,12 @@ export async function runHttp(settings: Settings): Promise<void> {
     const operation = "authenticate";
     app.recordServerEvent({ event: "auth_failure", operation, result: "unauthenticated", detail: folded });
   });
-  const onRefused = (reason: Refusal, source: string) => {
-    if (refusals.add(reason, source)) log.warn({ reason, source }, "request refused: not authenticated");
+  const onRefused = (reason: Refusal, source: string): boolean => {
+    const isFirst = refusals.add(reason, source);
+    if (isFirst) log.warn({ reason, source }, "request refused: not authenticated");
+    return isFirst;
   };
+  const limit = new LoginLimit();
   let open = anonymous !== undefined;
   const admit = createEntrance({
     peerOf: edge.peerOf,
@@ -62,6 +66,7 @@ export async function runHttp(settings: Settings): Promise<void> {
       },
     },
     challenge: (reason) => challengeFor(reason, oauth?.advice),
+    limit,
     onRefused,
   });
   const http = await listen(
@@ -86,7 +91,10 @@ export async function runHttp(settings: Settings): Promise<void> {
       maxConnections: settings.max_connections,
       isShared: edge.isShared,
       tls: edge.tls,
-      onRefused,
+      onRefused: (reason, source) => {
+        limit.failedHandshake(source, reason);
+        return onRefused(reason, source);
+      },
       allowedHosts: allowedHosts(settings),
       allowedOrigins: settings.allowed_origins,
       maxBodyBytes: settings.max_body_bytes,

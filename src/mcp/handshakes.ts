@@ -4,40 +4,46 @@ import { underlying } from "../access/peer.ts";
 import { plainAddress } from "../access/proxies.ts";
 import type { Log } from "../core/log.ts";
 
-/** `missing`: no certificate where one is required; `certificate`: one that did not hold. */
-export type OnRefused = (reason: "missing" | "certificate", source: string) => void;
+/**
+ * `missing`: no certificate where one is required; `certificate`: one that did not hold. Returns whether it is the first
+ * of its source for a while.
+ */
+export type OnRefused = (reason: "missing" | "certificate", source: string) => boolean;
 
-/** Reports in a second; whoever only shakes hands must not keep the log and the trail busy. */
-const MAX_REPORTS = 20;
+/** Lines in a second; whoever only shakes hands must not keep the log busy. */
+const MAX_LINES = 20;
 const WINDOW_MS = 1_000;
 
 /**
- * Reports handshakes that failed because of the client's certificate. Other failures (port scans, old protocols, health
+ * Reports handshakes that failed because of the client's certificate: each of them to `onRefused`, and to the log those
+ * that are the first of their source, and so many others a second. Other failures (port scans, old protocols, health
  * checks that hang up) are nobody's login, and are for the debug log.
  */
 export function reportHandshakes(server: Server, onRefused: OnRefused, log: Log): void {
-  let reports = 0;
+  let lines = 0;
   let untold = 0;
-  let windowEnds = 0;
+  let window: NodeJS.Timeout | undefined;
+  const endWindow = () => {
+    clearTimeout(window);
+    if (untold > 0) log.warn({ untold }, "more client certificates were refused than are reported one by one");
+    lines = 0;
+    untold = 0;
+    window = undefined;
+  };
+  server.once("close", endWindow);
   server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
     const reason = refusalIn(error, socket);
     const source = plainAddress(underlying(socket).remoteAddress ?? "unknown");
     const fields = { source, code: String(socket.authorizationError ?? error.code) };
     if (reason === undefined) return log.debug(fields, "TLS handshake failed");
-    const now = performance.now();
-    if (now >= windowEnds) {
-      if (untold > 0) log.warn({ untold }, "more client certificates were refused than are reported one by one");
-      reports = 0;
-      untold = 0;
-      windowEnds = now + WINDOW_MS;
-    }
-    if (reports >= MAX_REPORTS) {
+    window ??= setTimeout(endWindow, WINDOW_MS).unref();
+    const isFirst = onRefused(reason, source);
+    if (!isFirst && lines >= MAX_LINES) {
       untold += 1;
       return;
     }
-    reports += 1;
+    lines += 1;
     log.info(fields, "client certificate refused");
-    onRefused(reason, source);
   });
 }
 
