@@ -31,7 +31,14 @@ async function start(parts: Partial<HttpParts> = {}): Promise<string> {
       ...parts,
     },
     {
-      ...{ host: "127.0.0.1", port: 0, maxConnections: 10, isShared: () => false, tls: undefined, onRefused: () => {} },
+      ...{
+        host: "127.0.0.1",
+        port: 0,
+        maxConnections: 10,
+        isShared: () => false,
+        tls: undefined,
+        onRefused: () => true,
+      },
       ...{ allowedHosts: ["127.0.0.1"], allowedOrigins: [], maxBodyBytes: 10_000 },
       sessions: { max: 10, maxPerPrincipal: 10, idleMs: 60_000 },
     },
