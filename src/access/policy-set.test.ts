@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { createPolicyEngine } from "./policy.ts";
 
 const TOOLS = [
@@ -171,6 +171,35 @@ test("passes on what Cedar finds odd, and only about the site's policies", async
   );
   assert.equal(engine.warnings.length, 1);
   assert.match(engine.warnings[0] ?? "", /^site-1\.cedar:1: policy odd: .*mixed scripts/);
+});
+
+describe("a permit that names users", () => {
+  const WRITE = `action in Action::"write", resource`;
+  const ODD = /^site-1\.cedar:1: policy odd: it names users however they signed in: add context\.via$/;
+  for (const text of [
+    `permit (principal == User::"rita", ${WRITE});`,
+    `permit (principal in User::"rita", ${WRITE});`,
+    `permit (principal, ${WRITE}) when { principal == User::"rita" };`,
+    `permit (principal, ${WRITE}) unless { principal != User::"rita" };`,
+    `permit (principal in Role::"viewer", ${WRITE}) when { [User::"rita", User::"bob"].contains(principal) };`,
+    `permit (principal == User::"rita", ${WRITE}) when { context.confirmed && resource.id != "context.via" };`,
+  ])
+    test(`whoever signs in so: ${text}`, async () => {
+      const { warnings } = await load(`@id("odd") ${text}`);
+      assert.equal(warnings.length, 1);
+      assert.match(warnings[0] ?? "", ODD);
+    });
+
+  for (const text of [
+    `permit (principal == User::"rita", ${WRITE}) when { context.via == "api_key" };`,
+    `permit (principal, ${WRITE}) when { principal == User::"rita" && ["oauth", "certificate"].contains(context.via) };`,
+    `permit (principal in Role::"viewer", ${WRITE}) when { resource.id == "type: User" };`,
+    `permit (principal is User in Role::"viewer", ${WRITE});`,
+    `forbid (principal == User::"rita", ${WRITE});`,
+  ])
+    test(`nothing to say of: ${text}`, async () => {
+      assert.deepEqual((await load(`@id("fine") ${text}`)).warnings, []);
+    });
 });
 
 test("the built-in policies fit a server without some kinds of tools", async () => {

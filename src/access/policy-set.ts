@@ -22,7 +22,7 @@ export interface PolicySet {
   /** The schema of the tools, as Cedar text. */
   schema: string;
   policies: readonly Policy[];
-  /** What Cedar finds odd in site policies without it being wrong, e.g. invisible characters in a string. */
+  /** What is odd in site policies without being wrong, e.g. invisible characters in a string. */
   warnings: readonly string[];
 }
 
@@ -75,7 +75,8 @@ export function loadPolicySet(
   }
   const warnings = answer.validationWarnings.filter(({ policyId }) => own.some(({ id }) => id === policyId));
   for (const { policyId } of warnings) checkUse(cedar, schema, byId.get(policyId));
-  return { schema, policies, warnings: warnings.map(({ policyId, error }) => nameIt(policyId, error).message) };
+  const odd = warnings.map(({ policyId, error }) => nameIt(policyId, error).message);
+  return { schema, policies, warnings: [...odd, ...own.flatMap(warnOfNames)] };
 }
 
 function parse(cedar: Cedar, source: SitePolicies, reads: ReadonlySet<string>): Policy[] {
@@ -128,6 +129,13 @@ function checkAsking(policy: Policy): void {
     "it looks at confirmed or approved but also covers reads, about which nobody is asked; " +
       "limit its actions to groups other than read and audit, or write `resource is Resource` in its head",
   );
+}
+
+/** A permit for `User::"rita"` is for an API key of that name too, and for a certificate, unless it looks at `via`. */
+function warnOfNames({ json, ...policy }: Policy): string[] {
+  const use = useOf([json]);
+  if (json.effect !== "permit" || !use.names || use.fact("via")) return [];
+  return [problem(policy, "it names users however they signed in: add context.via").message];
 }
 
 function coversReads({ action, resource }: PolicyJson, reads: ReadonlySet<string>): boolean {

@@ -6,6 +6,8 @@ export interface PolicyUse {
   fact(name: "confirmed" | "approved" | "dry_run" | "via" | "time" | "affected" | "recent_changes"): boolean;
   /** Whether they could tell two callers with the same roles apart. */
   callers: boolean;
+  /** Whether they name a user. */
+  names: boolean;
 }
 
 /** In doubt, a thing is used: a `context` that stands for itself may be compared as a whole. */
@@ -13,6 +15,7 @@ export function useOf(policies: readonly PolicyJson[]): PolicyUse {
   const facts = new Set<string>();
   let wholeContext = false;
   let callers = false;
+  let names = false;
 
   function visit(node: unknown): void {
     if (Array.isArray(node)) {
@@ -23,7 +26,7 @@ export function useOf(policies: readonly PolicyJson[]): PolicyUse {
     for (const [key, value] of Object.entries(node)) {
       if (key === "Var" && value === "principal") callers = true;
       if (key === "Var" && value === "context") wholeContext = true;
-      if (key === "type" && value === "User") callers = true;
+      if (key === "type" && value === "User") names = true;
       const attribute = key === "." || key === "has" ? attributeOfContext(value) : undefined;
       if (attribute === undefined) visit(value);
       else facts.add(attribute);
@@ -34,7 +37,7 @@ export function useOf(policies: readonly PolicyJson[]): PolicyUse {
     if (principal.op === "==") callers = true;
     visit([principal, action, resource, conditions]);
   }
-  return { fact: (name) => wholeContext || facts.has(name), callers };
+  return { fact: (name) => wholeContext || facts.has(name), callers: callers || names, names };
 }
 
 function attributeOfContext(value: unknown): string | undefined {

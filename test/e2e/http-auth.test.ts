@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../support/eventually.ts";
 import { type HttpServerProcess, runCli, startHttpServer, temporaryHome } from "../support/server.ts";
 import {
+  headersFor,
   initialize,
   legacyRequest,
   modernRequest,
@@ -85,7 +86,7 @@ describe("with keys", () => {
     ci = await createKey(home, "ci");
     ops = await createKey(home, "ops", "operator");
     server = await start(home);
-    for (const headers of [bearer(ci), { authorization: `bearer   ${ci}` }, { "x-api-key": ci }]) {
+    for (const headers of [bearer(ci), { authorization: `bearer ${ci}` }, { "x-api-key": ci }]) {
       const reply = await post(server.url, list, headers);
       assert.equal(reply.status, 200, JSON.stringify(headers));
       assert.ok(!tools(reply).includes("ec2_stop_instance"));
@@ -124,6 +125,30 @@ describe("with keys", () => {
     for (const path of ["/healthz", "/readyz"]) {
       assert.equal((await send(server.url, { method: "GET", path })).status, 200, "health needs no key");
     }
+  });
+
+  test("a repeated header is refused, the same or another: what stands in front may have gone by any of them", async () => {
+    const body = JSON.stringify(list);
+    const lines = Object.entries({ host: "localhost", connection: "close", ...headersFor(list) }).map(
+      ([name, value]) => `${name}: ${value}`,
+    );
+    const status = async (shown: string[]) => {
+      const head = ["POST /mcp HTTP/1.1", ...lines, ...shown, `content-length: ${body.length}`];
+      return (await sendBytes(server.url, [...head, "", body].join("\r\n"))).slice(0, 12);
+    };
+    const [asBearer, asKey] = [`Authorization: Bearer ${ci}`, `X-API-Key: ${ci}`];
+    for (const shown of [[asBearer], [asKey], [asBearer, asKey]])
+      assert.equal(await status(shown), "HTTP/1.1 200", `${shown.length} headers`);
+    for (const shown of [
+      [asBearer, `authorization: Bearer ${ops}`],
+      [`authorization: Bearer ${ops}`, asBearer],
+      [asBearer, asBearer],
+      [asBearer, "Authorization: Basic Zm9v"],
+      [asBearer, "Authorization:"],
+      [asKey, asKey],
+      [asKey, `x-api-key: ${ops}`],
+    ])
+      assert.equal(await status(shown), "HTTP/1.1 401", shown.map((line) => line.slice(0, 23)).join());
   });
 
   test("nobody has to be waited for before that", async () => {

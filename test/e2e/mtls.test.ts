@@ -100,6 +100,42 @@ describe("required", () => {
   });
 });
 
+test("refused handshakes are all in the trail, one client's do not hide another's, and they are failed logins", async () => {
+  const server = await tlsHome(serverCert, root, PRINCIPALS).start(["--host", "0.0.0.0"]);
+  running.push(server);
+  const url = server.url.replace("0.0.0.0", "127.0.0.1");
+  const stranger = Authority.root("other").issue("ci", { subject: "/C=DE/O=Example/CN=ci" });
+  const from = (localAddress: string, client: Issued) =>
+    postTls(url, LIST, { ca: root.ca, client, tls: { localAddress } });
+  assert.equal((await from("127.0.0.1", ci)).status, 200);
+  const FLOOD = 60;
+  await Promise.all(Array.from({ length: FLOOD }, async () => assertNoWayIn(await from("127.0.0.1", stranger))));
+  assertNoWayIn(await from("127.0.0.2", stranger));
+  // The source has failed too often, so that what has no good form is not looked at; who was in is.
+  const guess = { authorization: "Bearer x" };
+  const caller = { ca: root.ca, client: ci };
+  assert.equal((await postTls(url, LIST, { ...caller, headers: guess })).status, 429);
+  assert.equal((await postTls(url, LIST, caller)).status, 200);
+
+  await server.stop();
+  const counts: Record<string, number> = {};
+  const rows = (await readRows(server.home)).filter(({ event }) => event === "auth_failure");
+  for (const detail of rows.map(({ body }) => body?.detail)) {
+    const { reason, source, count } = detail as { reason: string; source: string; count: number };
+    counts[`${reason} ${source}`] = (counts[`${reason} ${source}`] ?? 0) + count;
+  }
+  assert.deepEqual(counts, { "certificate 127.0.0.1": FLOOD, "certificate 127.0.0.2": 1, "too_many 127.0.0.1": 1 });
+  const logged = server
+    .stderr()
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line));
+  const told = logged.filter(({ msg }) => msg === "client certificate refused");
+  assert.ok(told.some(({ source }) => source === "127.0.0.2"));
+  const untold = logged.reduce((sum, line) => sum + (line.untold ?? 0), 0);
+  assert.equal(told.length + untold, FLOOD + 1, "what was not told one by one is counted, at the end, too");
+});
+
 test("a certificate that no rule fits is nobody's, even one that looks like another", async () => {
   const server = await tlsHome(serverCert, root, PRINCIPALS).start();
   running.push(server);

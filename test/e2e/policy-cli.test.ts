@@ -59,7 +59,7 @@ describe("policy check", () => {
   });
 
   test("prints what Cedar finds odd", async () => {
-    const odd = file("odd.cedar", `@id("odd")\npermit (principal == User::"a\u200b", action, resource);`);
+    const odd = file("odd.cedar", `@id("odd")\nforbid (principal == User::"a\u200b", action, resource);`);
     assertSays(
       await policy("check", "--policy-files", odd),
       0,
