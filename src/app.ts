@@ -4,7 +4,7 @@ import { policyTools } from "./access/cedar/schema.ts";
 import { missingScope } from "./access/challenge.ts";
 import type { Identified } from "./access/credentials.ts";
 import { ownResources } from "./access/own-resources.ts";
-import { createPolicyEngine, type PolicyEngine } from "./access/policy.ts";
+import type { PolicyEngine } from "./access/policy.ts";
 import { explainDecision } from "./access/policy-question.ts";
 import type { Principals } from "./access/principals.ts";
 import { mayReach } from "./access/reach.ts";
@@ -110,8 +110,11 @@ export async function createApp(
     files: settings.policy_files,
     read: await readSitePolicies(settings.policy_files).catch(unusable),
     // All of them, whichever are served: a site's policies may speak of any.
-    load: (sitePolicies) =>
-      createPolicyEngine({ tools: policyTools(manifest), sitePolicies, roles, timeZone: settings.policy_time_zone }),
+    load: async (sitePolicies) => {
+      const { createPolicyEngine } = await import("./access/policy.ts");
+      const tools = policyTools(manifest);
+      return createPolicyEngine({ tools, sitePolicies, roles, timeZone: settings.policy_time_zone });
+    },
     onReload: (reload) => reloaded(reload),
   });
   const service = await startTrail(setup, settings, log);

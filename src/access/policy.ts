@@ -1,8 +1,6 @@
-import { createHash } from "node:crypto";
 import type { AuthorizationAnswer, CedarValueJson, Context, EntityJson } from "@cedar-policy/cedar-wasm/nodejs";
 import type { Principal } from "../core/call.ts";
 import { once } from "../core/once.ts";
-import { BUILT_IN_POLICIES } from "./cedar/roles.ts";
 import type { PolicyTool } from "./cedar/schema.ts";
 import {
   type Decision,
@@ -15,6 +13,7 @@ import { type Cedar, loadPolicySet, type Policy } from "./policy-set.ts";
 import type { SitePolicies } from "./policy-text.ts";
 import { wallClock } from "./policy-time.ts";
 import { type PolicyUse, useOf } from "./policy-use.ts";
+import { policyVersion } from "./policy-version.ts";
 
 export interface PolicyEngine {
   /** Decides one call. Never throws: whatever cannot be evaluated is denied. */
@@ -87,14 +86,6 @@ const loadCedar = once(async (): Promise<Cedar> => {
 /** Whether it looks at what the rounds differ by. */
 function asks(use: PolicyUse): boolean {
   return use.fact("confirmed") || use.fact("approved");
-}
-
-/** What tells one set of policies from another, built-in ones included: 12 hexadecimal digits. */
-export function policyVersion(sitePolicies: readonly SitePolicies[]): string {
-  const hash = createHash("sha256").update(
-    JSON.stringify([BUILT_IN_POLICIES, ...sitePolicies.map(({ text }) => text)]),
-  );
-  return hash.digest("hex").slice(0, 12);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { once } from "../core/once.ts";
-import { type PolicyEngine, policyVersion } from "./policy.ts";
+import type { PolicyEngine } from "./policy.ts";
 import type { SitePolicies } from "./policy-text.ts";
+import { policyVersion } from "./policy-version.ts";
 import { fingerprint, readSitePolicies } from "./site-files.ts";
 
 /** What came of a change of the site's files. */

@@ -12,7 +12,7 @@ import { openEdge } from "./edge.ts";
 import { openKeys } from "./key-source.ts";
 import { endOrderly } from "./lifecycle.ts";
 import { openOauth } from "./oauth.ts";
-import { knownRoles } from "./roles.ts";
+import { knownPrincipals } from "./roles.ts";
 
 const MAX_SESSIONS_PER_PRINCIPAL = 100;
 
@@ -20,7 +20,7 @@ const MAX_SESSIONS_PER_PRINCIPAL = 100;
 export async function runHttp(settings: Settings): Promise<void> {
   const log = createLog(settings.log_level);
   captureOutput(log);
-  const principals = await knownRoles(settings);
+  const principals = await knownPrincipals(settings);
   const edge = await openEdge(settings, principals, log);
   const oauth = await openOauth(settings, principals, () => log);
   const { keys, close: closeKeys } = await openKeys(settings, { roles: principals.roles });

@@ -27,7 +27,7 @@ export interface PolicySources {
 
 /** @throws ConfigError when the file with the roles cannot be used */
 export async function sourcesOf(settings: Settings): Promise<PolicySources> {
-  const { roles } = await knownRoles(settings);
+  const roles = await knownRoles(settings);
   return { files: settings.policy_files, roles, timeZone: settings.policy_time_zone };
 }
 
@@ -64,7 +64,7 @@ export async function checkPolicies(settings: Settings): Promise<number> {
 
 /** `mcp-aws-server policy schema` */
 export async function printSchema(settings: Settings): Promise<void> {
-  const { roles } = await knownRoles(settings);
+  const roles = await knownRoles(settings);
   print(cedarSchema(tools, roles).trimEnd());
 }
 

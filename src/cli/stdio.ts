@@ -8,7 +8,7 @@ import { knownRoles } from "./roles.ts";
 
 /** `mcp-aws-server`: serves the client that started this process, until it goes away. */
 export async function runStdio(settings: Settings): Promise<void> {
-  const { roles } = await knownRoles(settings);
+  const roles = await knownRoles(settings);
   const app = await createApp(settings, process.env, "stdio", roles);
   captureOutput(app.log);
   await app.start();
