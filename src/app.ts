@@ -326,12 +326,13 @@ export async function createApp(
       const error = { kind: "denied", message: `The token has no scope that allows ${tool}; ${scope} would.` };
       const refusal = { user, roles, authenticated_via: via, transport, confirm_mode: settings.confirm, error };
       log.info({ tool, user, scope }, "call refused: insufficient scope");
-      await trail.record({
+      const recorded = await trail.record({
         ...serverEvent({ event: "outcome", operation: tool, result: "denied" }),
         ...refusal,
         effect: tools.find(({ name }) => name === tool)?.effects[0],
       });
-      return scope;
+      // What leaves no trace is not answered: the call path refuses the call, too, and says why it cannot say more.
+      return recorded === "lost" ? undefined : scope;
     },
     readiness: () => {
       const reasons = [...(closing ? ["shutting down"] : []), ...service.unfit()];

@@ -73,7 +73,7 @@ export class KeyStore {
       const now = this.#keys.get(id);
       return now !== undefined && isSame(now, key) && !isExpired(now);
     };
-    return { ok: true, principal: { id: key.name, roles: key.roles, via: "api_key" }, valid };
+    return { ok: true, principal: { id: key.name, roles: key.roles, via: "api_key" }, credential: id, valid };
   }
 
   /** Whether keys are a way in: there is one, be it expired, or somebody configured where they are. */

@@ -27,6 +27,8 @@ export interface ClientCertificate {
 /** Somebody who got in. */
 export interface Identified {
   principal: Principal;
+  /** What tells it from another of the same principal, where a new one is not as good as the old: the id of an API key. */
+  credential?: string;
   /** Of an OAuth token, to tell which one it lacks. */
   scopes?: readonly string[];
   /** Whether the credential would still be accepted; asked now and then while something long goes on. Cheap, never waits. */

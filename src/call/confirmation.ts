@@ -26,7 +26,8 @@ export interface Pending {
 export interface Answer {
   /** `undefined` when what came back is not what this server, or one that shares its key, signed less than ten minutes ago. */
   pending: Pending | undefined;
-  action: "accept" | "decline" | "cancel" | "missing";
+  /** `too_many`: it was not asked, because as many questions of the caller are open as may be. */
+  action: "accept" | "decline" | "cancel" | "missing" | "too_many";
   content: Readonly<Record<string, unknown>>;
   via: Extract<ConfirmedVia, "input_required" | "elicitation">;
 }
@@ -123,6 +124,7 @@ export class Confirmations {
       throw notThis("The confirmation was given for another call.");
     }
     if (answer.action === "missing") throw notThis("The client sent no answer to the confirmation.");
+    if (answer.action === "too_many") throw tooMany();
     // Whatever it says: a no must not be followed by a yes to the same question.
     await this.#use(pending.nonce);
     if (answer.action !== "accept") throw declined(answer.action === "decline" ? "said no" : "dismissed the question");
@@ -194,6 +196,14 @@ function declined(how: string): ToolError {
 function notThis(message: string): ToolError {
   return new ToolError("confirmation_required", `${message} Nothing was changed.`, {
     nextStep: "Call the tool again without the old state, so that the person is asked anew.",
+  });
+}
+
+function tooMany(): ToolError {
+  const message =
+    "Nobody was asked to confirm: too many questions of yours are waiting for an answer. Nothing was changed.";
+  return new ToolError("confirmation_required", message, {
+    nextStep: "Wait until the user has answered those, then call the tool again.",
   });
 }
 

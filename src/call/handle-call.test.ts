@@ -385,6 +385,16 @@ test("an answer that is too large is not sent, and recorded as refused", async (
   assert.equal((await readRows(home, reply.callId))[0]?.result, "invalid_input");
 });
 
+test("what leaves no trace is not answered, a tool that does not exist neither", async () => {
+  const audit = { commit: (event: AuditEvent) => trail.commit(event), record: async () => "lost" as const };
+  const handleCall = createCallHandler({ ...parts, audit });
+  for (const tool of ["no_such_tool", "ec2_list_instances"]) {
+    const reply = await handleCall(request(tool, {}));
+    assert.equal(refusalIn(reply).kind, "audit_unavailable");
+    assert.doesNotMatch(JSON.stringify(reply), /no_such_tool|ec2_/);
+  }
+});
+
 test("a call that is cancelled while its intent is written sends nothing, and says so", async () => {
   const { stopped } = await launch(proxy.url, { stopped: 1 });
   const [id = ""] = stopped;

@@ -236,13 +236,17 @@ export function createCallHandler(parts: CallParts): HandleCall {
   ): Promise<CallReply> {
     const recorded = await parts.audit.record(row(call, { event: "outcome", ...facts }));
     // What leaves no trace is not answered. A change has its intent row, and saying "failed" would invite a second.
-    const withheld = recorded === "lost" && !call.intended;
-    return { kind: "result", callId: call.id, ...(withheld ? fail(unrecorded(), parts.redact) : result) };
+    if (recorded === "lost" && !call.intended) return withheld(call);
+    return { kind: "result", callId: call.id, ...result };
+  }
+
+  function withheld(call: Call): CallReply {
+    return { kind: "result", callId: call.id, ...fail(unrecorded(), parts.redact) };
   }
 
   async function asked(call: Call, question: Question): Promise<CallReply> {
     const recorded = await parts.audit.record(row(call, { event: "question", result: "pending" }));
-    if (recorded === "lost") return { kind: "result", callId: call.id, ...fail(unrecorded(), parts.redact) };
+    if (recorded === "lost") return withheld(call);
     return { kind: "question", callId: call.id, question };
   }
 
@@ -250,7 +254,8 @@ export function createCallHandler(parts: CallParts): HandleCall {
     // A client may call a tool anything, its key included.
     const what = `Unknown tool: ${nameForLog(call.request.tool)}`;
     const error = { kind: "not_found", message: what };
-    await parts.audit.record(row(call, { event: "outcome", result: "not_found", error }));
+    const recorded = await parts.audit.record(row(call, { event: "outcome", result: "not_found", error }));
+    if (recorded === "lost") return withheld(call);
     const usable = parts.catalog.filter(({ name }) => policy.mayEverUse(call.request.principal, name));
     const message = `${what}. Tools: ${usable.map(({ name }) => name).join(", ")}`;
     return { kind: "unknown_tool", callId: call.id, message };

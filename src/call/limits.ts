@@ -1,6 +1,7 @@
 import { Buckets } from "../core/buckets.ts";
 import type { Principal } from "../core/call.ts";
 import { ToolError } from "../core/errors.ts";
+import { Places } from "../core/places.ts";
 
 export interface LimitOptions {
   /** Calls that may work at once. */
@@ -30,7 +31,7 @@ const MAX_PRINCIPALS = 10_000;
 export class Limits {
   readonly #options: LimitOptions;
   readonly #rate: Buckets | undefined;
-  readonly #callsOf = new Map<string, number>();
+  readonly #callsOf: Places | undefined;
   #calls = 0;
   #waits = 0;
   #draining = false;
@@ -38,7 +39,8 @@ export class Limits {
 
   constructor(options: LimitOptions) {
     this.#options = options;
-    const { callsPerMinute = 0, now = () => performance.now() } = options.perPrincipal ?? {};
+    const { maxCalls, callsPerMinute = 0, now = () => performance.now() } = options.perPrincipal ?? {};
+    if (maxCalls !== undefined) this.#callsOf = new Places(maxCalls);
     if (callsPerMinute > 0) {
       const refillMs = 60_000 / callsPerMinute;
       this.#rate = new Buckets({ capacity: callsPerMinute, refillMs, maxKeys: MAX_PRINCIPALS, now });
@@ -72,22 +74,12 @@ export class Limits {
    * @throws ToolError `overloaded`
    */
   enter(principal: Principal): () => void {
-    const max = this.#options.perPrincipal?.maxCalls;
-    if (max === undefined) return () => {};
-    const own = keyOf(principal);
-    const key = this.#callsOf.has(own) || this.#callsOf.size < MAX_PRINCIPALS ? own : "";
-    const calls = this.#callsOf.get(key) ?? 0;
-    if (calls >= max) {
-      throw new ToolError("overloaded", `You are already running ${max} calls.`, {
-        retryAfterS: 1,
-        nextStep: "Retry when one of them has ended, and make fewer calls at once.",
-      });
-    }
-    this.#callsOf.set(key, calls + 1);
-    return once(() => {
-      const left = (this.#callsOf.get(key) ?? 1) - 1;
-      if (left > 0) this.#callsOf.set(key, left);
-      else this.#callsOf.delete(key);
+    if (!this.#callsOf) return () => {};
+    const leave = this.#callsOf.take(keyOf(principal));
+    if (leave) return leave;
+    throw new ToolError("overloaded", `You are already running ${this.#options.perPrincipal?.maxCalls} calls.`, {
+      retryAfterS: 1,
+      nextStep: "Retry when one of them has ended, and make fewer calls at once.",
     });
   }
 

@@ -15,6 +15,10 @@ import { openOauth } from "./oauth.ts";
 import { knownPrincipals } from "./roles.ts";
 
 const MAX_SESSIONS_PER_PRINCIPAL = 100;
+const MAX_OPEN_PER_PRINCIPAL = 200;
+const MIN_OPEN_PER_PRINCIPAL = 10;
+/** Of which a call is one: clients list, ping, answer and acknowledge as well. */
+const MESSAGES_PER_CALL = 10;
 
 /** `mcp-aws-server http`: serves many clients on `/mcp` until told to stop. */
 export async function runHttp(settings: Settings): Promise<void> {
@@ -103,6 +107,10 @@ export async function runHttp(settings: Settings): Promise<void> {
         maxPerPrincipal: Math.min(MAX_SESSIONS_PER_PRINCIPAL, settings.max_sessions),
         idleMs: settings.session_idle_s * 1000,
       },
+      shares: {
+        maxOpen: openPerPrincipal(settings.max_connections),
+        messagesPerMinute: MESSAGES_PER_CALL * settings.calls_per_minute,
+      },
     },
   ).catch(async (error: unknown) => {
     await app.close(); // the trail has a start; it gets a stop, too
@@ -123,6 +131,11 @@ export async function runHttp(settings: Settings): Promise<void> {
 /** What an operator may want to know is no reason to send no requests here. */
 function notesOf(...notes: (string | undefined)[]): string[] {
   return notes.filter((note) => note !== undefined);
+}
+
+/** A caller that leaves its answers open leaves connections to the others. */
+function openPerPrincipal(maxConnections: number): number {
+  return Math.max(MIN_OPEN_PER_PRINCIPAL, Math.min(MAX_OPEN_PER_PRINCIPAL, Math.floor(maxConnections / 4)));
 }
 
 function allowedHosts({ allowed_hosts, host, public_url }: Settings): string[] {

@@ -9,16 +9,17 @@ import {
 import { Hono } from "hono";
 import type { Identified } from "../access/credentials.ts";
 import type { Admission } from "../access/entrance.ts";
-import type { Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
 import { cleanText } from "../core/text.ts";
 import { parseMessage, readBody } from "./body.ts";
+import { authInfoOf, callerOf } from "./caller.ts";
 import { corsHeaders, preflightHeaders } from "./cors.ts";
 import { type ListenOptions, listen } from "./listener.ts";
 import { hostOfOrigin, misaddressed } from "./origin.ts";
 import type { CreateServer } from "./server.ts";
-import { authInfoOf, problem, type SessionOptions, Sessions } from "./sessions.ts";
-import { Validity } from "./validity.ts";
+import { problem, type SessionOptions, Sessions } from "./sessions.ts";
+import { type ShareOptions, Shares } from "./shares.ts";
+import { Validity, whenClosed } from "./validity.ts";
 
 export interface HttpOptions extends ListenOptions {
   /** Host names a request may be addressed to; ports do not matter. */
@@ -27,6 +28,8 @@ export interface HttpOptions extends ListenOptions {
   allowedOrigins: readonly string[];
   maxBodyBytes: number;
   sessions: SessionOptions;
+  /** What one caller may have of the listener. */
+  shares: ShareOptions;
 }
 
 export interface HttpParts {
@@ -70,7 +73,7 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
   const sessions = new Sessions(parts.createServer, options.sessions);
   const modern = createMcpHandler(
     (context) => {
-      const principal = context.authInfo?.extra?.principal as Principal | undefined;
+      const principal = callerOf(context.authInfo)?.principal;
       if (!principal) throw new Error("request without a principal");
       return parts.createServer(principal, "http");
     },
@@ -81,6 +84,7 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
   );
 
   const validity = new Validity();
+  const shares = new Shares(options.shares, parts.log);
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use((c, next) => {
     // On Node's own response: the router would copy and sort every header of every answer to add them.
@@ -114,6 +118,9 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     if (!who.ok) return problem(who.status, -32001, REFUSALS[who.status], who.headers);
     if (!METHODS.includes(request.method))
       return problem(405, -32000, "Method not allowed", { allow: METHODS.join(", ") });
+    const share = shares.enter(who.principal, request.method === "POST");
+    if (!share.ok) return problem(429, -32000, REFUSALS[429], { "retry-after": String(share.waitS) });
+    whenClosed(c.env.outgoing, share.leave);
     let message: unknown;
     if (request.method === "POST") {
       if (!isJsonContentType(c.req.header("content-type")))
@@ -128,20 +135,21 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
       if (!parsed.ok) return problem(parsed.rejection.status, parsed.rejection.code, parsed.rejection.message);
       message = parsed.message;
     }
-    const { principal, valid } = who;
-    validity.watch(c.env.outgoing, valid);
+    validity.watch(c.env.outgoing, who.valid);
     const called = toolCalledBy(message);
     const challenge = called === undefined ? undefined : await parts.stepUp(who, called);
     if (challenge !== undefined) return problem(403, -32001, REFUSALS[403], { "www-authenticate": challenge });
     if (!namesRevision(message) && (await isLegacyRequest(request, message))) {
-      const whenAnswered = (done: () => void) => void c.env.outgoing.once("close", done);
-      return unkept(await sessions.handle({ request, principal, valid, message, whenAnswered }));
+      const whenAnswered = (done: () => void) => whenClosed(c.env.outgoing, done);
+      return unkept(await sessions.handle({ request, who, message, whenAnswered }));
     }
-    return unkept(await modern.fetch(request, { authInfo: authInfoOf(principal), parsedBody: message }));
+    return unkept(await modern.fetch(request, { authInfo: authInfoOf(who), parsedBody: message }));
   });
   const { metadata } = parts;
-  // Compared as text: the path of a public URL may hold what the router takes for a pattern.
-  app.get("/.well-known/*", (c, next) => (metadata?.paths.includes(c.req.path) ? c.json(metadata.document) : next()));
+  // Compared as text, and as it was sent: the path of a public URL may hold what the router decodes or takes for a pattern.
+  app.get("/.well-known/*", (c, next) =>
+    metadata?.paths.includes(new URL(c.req.raw.url).pathname) ? c.json(metadata.document) : next(),
+  );
   app.notFound(() => problem(404, -32601, "Not found; MCP is served on /mcp"));
   app.onError((error) => {
     parts.log.error({ err: cleanText(String(error), 1_000) }, "request failed");
@@ -154,6 +162,7 @@ export async function serveHttp(parts: HttpParts, options: HttpOptions): Promise
     url: `${listener.protocol}//${host}:${listener.port}/mcp`,
     close: () => {
       validity.close();
+      shares.close();
       return listener.close(() => Promise.all([sessions.close(), modern.close()]));
     },
   };

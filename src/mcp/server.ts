@@ -15,11 +15,14 @@ import {
 import * as z from "zod";
 import { type Answer, CONFIRMATION_TTL_MS, type Question } from "../call/confirmation.ts";
 import type { HandleCall } from "../call/handle-call.ts";
+import { keyOf } from "../call/limits.ts";
 import type { CallReply, CallRequest } from "../call/parts.ts";
 import type { Agent, Principal } from "../core/call.ts";
 import type { Log } from "../core/log.ts";
+import { Places } from "../core/places.ts";
 import { cleanText } from "../core/text.ts";
 import type { Progress } from "../core/tool.ts";
+import { callerOf } from "./caller.ts";
 import { instructions } from "./instructions.ts";
 import { type PendingState, pendingState } from "./pending-state.ts";
 import type { Prompts } from "./prompts.ts";
@@ -39,6 +42,8 @@ export interface ServerParts {
 export type CreateServer = (principal: Principal, transport: CallRequest["transport"]) => Server;
 
 const QUESTION = "confirm";
+/** Questions of one caller that are open at once: nobody has more people to answer them, and each keeps a connection. */
+const MAX_OPEN_QUESTIONS = 10;
 /** Revisions are dates; from this one on, every request says who sends it. */
 const FIRST_WITH_ENVELOPE = "2026-07-28";
 /** Ours, because the SDK answers what does not fit its own with `internal error`. One page holds every tool. */
@@ -56,6 +61,7 @@ const LIST_HINT = { ttlMs: 60_000, cacheScope: "private" as const };
  */
 export function createServerFactory(parts: ServerParts): CreateServer {
   const states = pendingState(parts.stateKey);
+  const openQuestions = new Places(MAX_OPEN_QUESTIONS);
   const info = { name: "mcp-aws-server", title: "AWS", version: parts.version };
   const options = {
     capabilities: { tools: {}, prompts: {} },
@@ -78,20 +84,20 @@ export function createServerFactory(parts: ServerParts): CreateServer {
 
   return (opener, transport) => {
     /** Who this request is from: within a session, a better token than it began with (step-up) counts from here on. */
-    const callerOf = ({ http }: ServerContext) => (http?.authInfo?.extra?.principal as Principal | undefined) ?? opener;
+    const principalOf = ({ http }: ServerContext) => callerOf(http?.authInfo)?.principal ?? opener;
     const server = new Server(info, options);
     server.onerror = (error) => parts.log.warn({ transport, err: cleanText(error.message, 300) }, "protocol error");
 
     server.setRequestHandler("tools/list", { params: ListParams }, async (_params, context) => ({
-      tools: await told(() => parts.toolList(callerOf(context))),
+      tools: await told(() => parts.toolList(principalOf(context))),
     }));
 
     server.setRequestHandler("prompts/list", { params: ListParams }, async (_params, context) => ({
-      prompts: await told(() => parts.prompts.list(callerOf(context))),
+      prompts: await told(() => parts.prompts.list(principalOf(context))),
     }));
 
     server.setRequestHandler("prompts/get", { params: GetPromptParams }, ({ name, arguments: given = {} }, context) =>
-      told(() => parts.prompts.get(callerOf(context), name, given)),
+      told(() => parts.prompts.get(principalOf(context), name, given)),
     );
 
     const callTool = async (request: CallToolRequest, context: ServerContext) => {
@@ -104,7 +110,7 @@ export function createServerFactory(parts: ServerParts): CreateServer {
       const call: CallRequest = {
         tool: request.params.name,
         arguments: request.params.arguments ?? {},
-        principal: callerOf(context),
+        principal: principalOf(context),
         transport,
         agent: agentOf(agent),
         signal: envelope ? context.mcpReq.signal : cancellation(context),
@@ -116,7 +122,11 @@ export function createServerFactory(parts: ServerParts): CreateServer {
       };
       let reply = await parts.handleCall(call);
       if (reply.kind === "question" && !envelope) {
-        const answer = await askOlderClient(context, reply.question);
+        // Over stdio there is one caller, who has no connections to take from anybody.
+        const leave = transport === "http" ? openQuestions.take(keyOf(call.principal)) : () => {};
+        const answer = leave
+          ? await askOlderClient(context, reply.question, call.signal).finally(leave)
+          : notGiven(reply.question, "too_many");
         reply = await parts.handleCall({ ...call, answer });
       }
       return toProtocol(reply, states.seal);
@@ -163,19 +173,30 @@ async function answerOf(
 /**
  * Puts the question to a client that knows no `input_required`, as a request of the server's own. Whatever goes wrong is
  * an answer that was not given: the call ends, and is recorded, with that.
+ * @param signal fires when the client cancels or goes away: its question must not stay open for ten minutes
  */
-async function askOlderClient(context: ServerContext, { message, form, pending }: Question): Promise<Answer> {
+async function askOlderClient(
+  context: ServerContext,
+  { message, form, pending }: Question,
+  signal: AbortSignal,
+): Promise<Answer> {
   const via = "elicitation";
   try {
     const params = { mode: "form" as const, message, requestedSchema: form };
     const { action, content } = await context.mcpReq.send(
       { method: "elicitation/create", params },
-      { timeout: CONFIRMATION_TTL_MS, resetTimeoutOnProgress: true, signal: context.mcpReq.signal },
+      { timeout: CONFIRMATION_TTL_MS, resetTimeoutOnProgress: true, signal },
     );
+    // A person may take ten minutes; whoever lost their key meanwhile is not let in by the answer.
+    if (callerOf(context.http?.authInfo)?.valid() === false) return notGiven({ pending });
     return { pending, via, action, content: action === "accept" ? (content ?? {}) : {} };
   } catch {
-    return { pending, via, action: "missing", content: {} };
+    return notGiven({ pending });
   }
+}
+
+function notGiven({ pending }: Pick<Question, "pending">, action: "missing" | "too_many" = "missing"): Answer {
+  return { pending, via: "elicitation", action, content: {} };
 }
 
 function progressOf(context: ServerContext): Progress {

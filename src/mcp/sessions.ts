@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { isInitializeRequest, WebStandardStreamableHTTPServerTransport } from "@modelcontextprotocol/server";
-import type { Principal } from "../core/call.ts";
+import type { Identified } from "../access/credentials.ts";
+import { authInfoOf } from "./caller.ts";
 import type { CreateServer } from "./server.ts";
 
 export interface SessionOptions {
@@ -12,9 +13,7 @@ export interface SessionOptions {
 /** One request of a client that works with sessions. */
 interface SessionRequest {
   request: Request;
-  principal: Principal;
-  /** Whether its credential would still be accepted. */
-  valid: () => boolean;
+  who: Identified;
   message: unknown;
   /** Registers what to do once the answer has been sent to its end, or the client has gone. */
   whenAnswered: (done: () => void) => void;
@@ -52,14 +51,14 @@ export class Sessions {
   }
 
   async handle(given: SessionRequest): Promise<Response> {
-    const { request, principal, message } = given;
+    const { request, who, message } = given;
     const id = request.headers.get("mcp-session-id");
     if (id !== null) {
       const session = this.#sessions.get(id);
       // Somebody else's session reads like one that never was.
-      if (!session || !mayUse(session, principal)) return problem(404, -32001, "Session not found");
-      session.roles = principal.roles;
-      session.valid = given.valid;
+      if (!session || !mayUse(session, who)) return problem(404, -32001, "Session not found");
+      session.roles = who.principal.roles;
+      session.valid = who.valid;
       return serve(session, given);
     }
     if (request.method !== "POST" || !isInitializeRequest(message)) {
@@ -75,24 +74,31 @@ export class Sessions {
 
   /** A principal at its limit loses the session it has not used for longest; a full server takes no new ones. */
   async #open(given: SessionRequest): Promise<Response> {
-    const owner = ownerOf(given.principal);
+    const { who } = given;
+    const owner = ownerOf(who);
     const own = [...this.#sessions].filter(([, session]) => session.owner === owner);
     const replaced = own.length >= this.#options.maxPerPrincipal ? leastUsed(own) : undefined;
-    if (!replaced && this.#sessions.size >= this.#options.max)
-      return problem(503, -32000, "Too many sessions; try again later", { "retry-after": "60" });
+    if (this.#sessions.size - (replaced ? 1 : 0) >= this.#options.max) return full();
     const id = randomUUID();
     const transport = new WebStandardStreamableHTTPServerTransport({ sessionIdGenerator: () => id });
-    const { roles } = given.principal;
-    const { valid } = given;
-    const session: Session = { owner, roles, transport, valid, open: 0, lastUsed: performance.now() };
+    const { roles } = who.principal;
+    const session: Session = { owner, roles, transport, valid: who.valid, open: 0, lastUsed: performance.now() };
     // Before anything is awaited, so that many at once cannot pass the limit together.
+    if (replaced) this.#sessions.delete(replaced[0]);
     this.#sessions.set(id, session);
-    await this.#createServer(given.principal, "http").connect(transport);
+    await this.#createServer(who.principal, "http").connect(transport);
     transport.onclose = chain(transport.onclose, () => this.#sessions.delete(id));
     const response = await serve(session, given);
-    if (!response.ok) await this.#close(id);
-    else if (replaced) await this.#close(replaced);
-    return response;
+    const stays = this.#sessions.has(id);
+    if (response.ok && stays) {
+      await replaced?.[1].transport.close();
+      return response;
+    }
+    await this.#close(id);
+    // What is refused replaces nothing; what was replaced meanwhile has no place to give back.
+    if (stays && replaced) this.#sessions.set(...replaced);
+    else await Promise.all([transport.close(), replaced?.[1].transport.close()]);
+    return response.ok ? full() : response;
   }
 
   #sweep(): void {
@@ -110,36 +116,38 @@ export class Sessions {
   }
 }
 
-function serve(session: Session, { request, principal, message, whenAnswered }: SessionRequest): Promise<Response> {
+function serve(session: Session, { request, who, message, whenAnswered }: SessionRequest): Promise<Response> {
   session.open += 1;
   whenAnswered(() => {
     session.open -= 1;
     session.lastUsed = performance.now();
   });
-  return session.transport.handleRequest(request, { parsedBody: message, authInfo: authInfoOf(principal) });
+  return session.transport.handleRequest(request, { parsedBody: message, authInfo: authInfoOf(who) });
 }
 
-/** What decides what a caller may do: a new key of the same name is not the old one. Tokens of one user come and go. */
-function ownerOf({ via, id, roles }: Principal): string {
-  return JSON.stringify(via === "oauth" ? [via, id] : [via, id, ...roles]);
+/**
+ * What decides what a caller may do: a new key of the same name is not the old one, and must not answer what the old one
+ * was asked. Tokens of one user come and go.
+ */
+function ownerOf({ principal: { via, id, roles }, credential = "" }: Identified): string {
+  return JSON.stringify(via === "oauth" ? [via, id] : [via, id, credential, ...roles]);
 }
 
 /**
  * Somebody with a better token goes on with the session (step-up); from then on a lesser one of theirs is of no use for it:
  * it could answer a question that the better one was asked.
  */
-function mayUse({ owner, roles }: Session, principal: Principal): boolean {
-  return owner === ownerOf(principal) && roles.every((role) => principal.roles.includes(role));
+function mayUse({ owner, roles }: Session, who: Identified): boolean {
+  return owner === ownerOf(who) && roles.every((role) => who.principal.roles.includes(role));
 }
 
-/** How the protocol's handlers learn who a request is from. */
-export function authInfoOf(principal: Principal) {
-  return { token: "", clientId: principal.id, scopes: [], extra: { principal } };
+function full(): Response {
+  return problem(503, -32000, "Too many sessions; try again later", { "retry-after": "60" });
 }
 
-function leastUsed(sessions: readonly [string, Session][]): string | undefined {
+function leastUsed(sessions: readonly [string, Session][]): [string, Session] | undefined {
   const since = ({ open, lastUsed }: Session) => (open > 0 ? Number.POSITIVE_INFINITY : lastUsed);
-  return sessions.toSorted(([, a], [, b]) => (since(a) < since(b) ? -1 : 1))[0]?.[0];
+  return sessions.toSorted(([, a], [, b]) => (since(a) < since(b) ? -1 : 1))[0];
 }
 
 function chain(first: (() => void) | undefined, second: () => void): () => void {

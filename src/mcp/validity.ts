@@ -14,7 +14,7 @@ export class Validity {
   /** Watches an answer until it has been sent, or its client has gone. There are as many as there are connections. */
   watch(answer: ServerResponse, valid: () => boolean): void {
     this.#open.set(answer, valid);
-    answer.once("close", () => this.#open.delete(answer));
+    whenClosed(answer, () => this.#open.delete(answer));
   }
 
   close(): void {
@@ -24,4 +24,10 @@ export class Validity {
   #check(): void {
     for (const [answer, valid] of this.#open) if (!valid()) answer.destroy();
   }
+}
+
+/** Once an answer has been sent to its end, or its client has gone, which it may have already. */
+export function whenClosed(answer: ServerResponse, done: () => void): void {
+  if (answer.closed) done();
+  else answer.once("close", done);
 }

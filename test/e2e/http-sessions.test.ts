@@ -3,6 +3,9 @@ import * as nodeHttp from "node:http";
 import { connect, type Socket } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Server } from "@modelcontextprotocol/server";
+import type { CreateServer } from "../../src/mcp/server.ts";
+import { Sessions } from "../../src/mcp/sessions.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { type Fleet, seedFleet } from "../support/fleet.ts";
@@ -253,10 +256,55 @@ test("a hundred slow clients of each kind do not keep a healthy one waiting", as
     deaf.write(`${head}content-length: ${body.length}\r\n\r\n${body}`.repeat(20));
   }
   await eventually(() => sockets.every((socket) => !socket.connecting));
-  for (let i = 0; i < 50; i += 1) assert.equal((await post(url, message, a())).status, 200);
+  // The slow ones are one caller's, who has no more than its share.
+  for (let i = 0; i < 50; i += 1) assert.equal((await post(url, message, b())).status, 200);
   const session = await openSession(url, b());
   assert.ok(await isOpen(url, session));
   for (const socket of sockets) socket.destroy();
+  await eventually(async () => (await post(url, message, a())).status === 200);
   assert.equal((await post(url, message, a())).status, 200);
   process.kill(pid, 0);
+});
+
+describe("sessions, asked within one turn", () => {
+  const create: CreateServer = () => new Server({ name: "x", version: "1" }, { capabilities: {} });
+  const principal = { id: "a", roles: ["viewer"], via: "api_key" } as const;
+  const stage = (max: number) => {
+    const sessions = new Sessions(create, { max, maxPerPrincipal: 5, idleMs: 1e6 });
+    const handle = (message: object, more: Headers = {}, credential = "one") => {
+      const headers = { ...headersFor(message), ...more };
+      const request = new Request("http://localhost/mcp", { method: "POST", headers, body: JSON.stringify(message) });
+      const who = { principal, credential, valid: () => true };
+      return sessions.handle({ request, who, message, whenAnswered: () => {} });
+    };
+    const alive = async (opened: readonly Response[]) => {
+      let count = 0;
+      for (const response of opened) {
+        const id = response.headers.get("mcp-session-id") ?? "";
+        const { status, body } = await handle(ping, { "mcp-session-id": id });
+        await body?.cancel();
+        if (status === 200) count += 1;
+      }
+      return count;
+    };
+    return { sessions, handle, alive };
+  };
+
+  test("do not pass the limit together, and what is refused replaces nothing", async () => {
+    const { sessions, handle, alive } = stage(7);
+    const first = await Promise.all(Array.from({ length: 50 }, () => handle(initialize())));
+    assert.equal(await alive(first), 5);
+    const refused = await Promise.all(Array.from({ length: 5 }, () => handle(initialize(), { accept: "text/html" })));
+    assert.ok(refused.every(({ ok }) => !ok));
+    assert.equal(await alive(first), 5, "still those");
+    await sessions.close();
+  });
+
+  test("belong to the credential that opened them, not to the next one of the same name", async () => {
+    const { sessions, handle } = stage(5);
+    const id = (await handle(initialize())).headers.get("mcp-session-id") ?? "";
+    assert.equal((await handle(ping, { "mcp-session-id": id }, "two")).status, 404);
+    assert.equal((await handle(ping, { "mcp-session-id": id })).status, 200);
+    await sessions.close();
+  });
 });

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { before, describe, test } from "node:test";
 import { eventually } from "../support/eventually.ts";
 import { type Issuer, signingKey } from "../support/issuer.ts";
 import { ask, bearer, oauthStage, PUBLIC_URL, recorded, toolsIn } from "../support/oauth.ts";
-import { type HttpServerProcess, runCli, temporaryHome } from "../support/server.ts";
+import { type HttpServerProcess, runCli, startHttpServer, temporaryHome } from "../support/server.ts";
 import { legacyRequest, modernRequest, openSession, send } from "../support/wire.ts";
 
 // Access tokens of an issuer that is well: who gets in, what they may do, and whose a session is.
@@ -219,4 +220,19 @@ describe("an issuer that is well", () => {
     const text = JSON.stringify(rows) + server.stderr();
     assert.doesNotMatch(text, /eyJ/);
   });
+});
+
+test("the resource metadata is where the challenge says, whatever characters the public URL has", async () => {
+  const home = temporaryHome();
+  writeFileSync(`${home}/principals.yaml`, "oauth:\n  - {scope: aws.read, roles: [viewer]}\n");
+  const oauth = ["--oauth-issuer", "http://127.0.0.1:1", "--public-url", "https://mcp.example.com/a%20b/mcp"];
+  const server = await startHttpServer({ home, args: [...oauth, "--principals-file", `${home}/principals.yaml`] });
+  try {
+    const headers = { host: "mcp.example.com" };
+    const challenge = String((await send(server.url, { headers })).headers["www-authenticate"]);
+    const where = new URL(/resource_metadata="([^"]+)"/.exec(challenge)?.[1] ?? "");
+    assert.equal((await send(server.url, { method: "GET", path: where.pathname, headers })).status, 200);
+  } finally {
+    await server.stop();
+  }
 });
