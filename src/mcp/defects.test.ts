@@ -41,6 +41,7 @@ async function start(parts: Partial<HttpParts> = {}): Promise<string> {
       },
       ...{ allowedHosts: ["127.0.0.1"], allowedOrigins: [], maxBodyBytes: 10_000 },
       sessions: { max: 10, maxPerPrincipal: 10, idleMs: 60_000 },
+      shares: { maxOpen: 10, messagesPerMinute: 0 },
     },
   );
   servers.push(server);
