@@ -82,13 +82,14 @@ export class Sessions {
     const id = randomUUID();
     const transport = new WebStandardStreamableHTTPServerTransport({ sessionIdGenerator: () => id });
     const { roles } = who.principal;
-    const session: Session = { owner, roles, transport, valid: who.valid, open: 0, lastUsed: performance.now() };
+    const session: Session = { owner, roles, transport, valid: who.valid, open: 1, lastUsed: performance.now() };
     // Before anything is awaited, so that many at once cannot pass the limit together.
     if (replaced) this.#sessions.delete(replaced[0]);
     this.#sessions.set(id, session);
     await this.#createServer(who.principal, "http").connect(transport);
     transport.onclose = chain(transport.onclose, () => this.#sessions.delete(id));
     const response = await serve(session, given);
+    session.open -= 1;
     const stays = this.#sessions.has(id);
     if (response.ok && stays) {
       await replaced?.[1].transport.close();
@@ -147,7 +148,8 @@ function full(): Response {
 
 function leastUsed(sessions: readonly [string, Session][]): [string, Session] | undefined {
   const since = ({ open, lastUsed }: Session) => (open > 0 ? Number.POSITIVE_INFINITY : lastUsed);
-  return sessions.toSorted(([, a], [, b]) => (since(a) < since(b) ? -1 : 1))[0];
+  // All in use: the one opened first.
+  return sessions.toSorted(([, a], [, b]) => (since(a) === since(b) ? 0 : since(a) - since(b)))[0];
 }
 
 function chain(first: (() => void) | undefined, second: () => void): () => void {
