@@ -28,11 +28,12 @@ const RULES: Record<string, Rule> = {
   "version.ts": { rooms: [], packages: NONE },
   "manifest.ts": { rooms: ["core"], packages: NONE },
   trail: { rooms: [...EVERYONE, "aws", "audit", "config.ts", "version.ts"], packages: NONE },
+  "policies.ts": { rooms: [...EVERYONE, "access", "call", "config.ts", "manifest.ts"], packages: NONE },
   "app.ts": {
     rooms: [
       ...EVERYONE,
       ...["call", "aws", "tools", "access", "audit", "mcp"],
-      ...["config.ts", "manifest.ts", "trail", "version.ts"],
+      ...["config.ts", "manifest.ts", "policies.ts", "trail", "version.ts"],
     ],
     packages: NONE,
   },

@@ -1,15 +1,9 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { setTimeout as sleep, setImmediate as yieldToOthers } from "node:timers/promises";
-import { policyTools } from "./access/cedar/schema.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { missingScope } from "./access/challenge.ts";
 import type { Identified } from "./access/credentials.ts";
 import { ownResources } from "./access/own-resources.ts";
-import type { PolicyEngine } from "./access/policy.ts";
-import { explainDecision } from "./access/policy-question.ts";
 import type { Principals } from "./access/principals.ts";
-import { mayReach } from "./access/reach.ts";
-import { readSitePolicies } from "./access/site-files.ts";
-import { type PolicyReload, SitePolicySource } from "./access/site-policies.ts";
 import { openIntentsOf } from "./audit/open-intents.ts";
 import { searchOf } from "./audit/search.ts";
 import { AwsClients } from "./aws/clients.ts";
@@ -17,10 +11,9 @@ import { AwsIdentity } from "./aws/identity.ts";
 import { Excess } from "./call/excess.ts";
 import { createCallHandler } from "./call/handle-call.ts";
 import { Limits, OverRate } from "./call/limits.ts";
-import type { Policy } from "./call/parts.ts";
 import { UsedHere } from "./call/used-answers.ts";
-import { ConfigError, configured, type Settings } from "./config.ts";
-import type { AuditEvent } from "./core/audit.ts";
+import { configured, type Settings } from "./config.ts";
+import type { AuditEvent, ServerEvent } from "./core/audit.ts";
 import type { Principal } from "./core/call.ts";
 import { thisInstance } from "./core/instance.ts";
 import type { Log } from "./core/log.ts";
@@ -30,6 +23,7 @@ import { manifest } from "./manifest.ts";
 import { createPrompts } from "./mcp/prompts.ts";
 import { type CreateServer, createServerFactory } from "./mcp/server.ts";
 import { createToolList } from "./mcp/tool-list.ts";
+import { openPolicies } from "./policies.ts";
 import { createLog } from "./telemetry/log.ts";
 import { prompts, promptText } from "./tools/prompts.ts";
 import { chooseTools } from "./tools/toolsets.ts";
@@ -64,9 +58,6 @@ export interface App {
 
 /** How a principal of HTTP may have come in. */
 export type WayIn = Exclude<Principal["via"], "os_user" | "configured_user">;
-
-/** What happened, when it was not a call. */
-export type ServerEvent = Pick<AuditEvent, "event" | "operation" | "result"> & { detail?: unknown };
 
 export function serverEvent(event: ServerEvent): AuditEvent {
   return {
@@ -106,36 +97,15 @@ export async function createApp(
   const tools = configured("", () => chooseTools(manifest, settings));
   const names = new Set(tools.map(({ name }) => name));
   const sharedStateKey = await setup.stateKey();
-  const policies = new SitePolicySource({
-    files: settings.policy_files,
-    read: await readSitePolicies(settings.policy_files).catch(unusable),
-    // All of them, whichever are served: a site's policies may speak of any.
-    load: async (sitePolicies) => {
-      const { createPolicyEngine } = await import("./access/policy.ts");
-      const tools = policyTools(manifest);
-      return createPolicyEngine({ tools, sitePolicies, roles, timeZone: settings.policy_time_zone });
-    },
-    onReload: (reload) => reloaded(reload),
+  const policies = await openPolicies({
+    settings,
+    tools,
+    roles,
+    log,
+    record: (event) => app.recordServerEvent(event),
   });
   const service = await startTrail(setup, settings, log);
   const { trail } = service;
-  const policy = async () => policyOf(await policies.current().catch(unusable), log);
-  /** The names of the tools that something could allow this principal. */
-  const usable = async (principal: Principal): Promise<ReadonlySet<string>> => {
-    if (settings.policy_files.length === 0) {
-      const reached = tools.filter(({ effects: [effect] }) => mayReach(principal, effect));
-      return new Set(reached.map(({ name }) => name));
-    }
-    // One engine for the whole list, whatever is reloaded meanwhile.
-    const { mayEverUse } = await policies.current();
-    const allowed = new Set<string>();
-    for (const { name } of tools) {
-      if (mayEverUse(principal, name)) allowed.add(name);
-      // For a new principal each takes the engine some 2 ms, during which nobody else is served.
-      await yieldToOthers();
-    }
-    return allowed;
-  };
   const clients = new AwsClients({
     region: settings.region,
     profile: settings.profile,
@@ -181,7 +151,7 @@ export async function createApp(
     const { catalog } = await import("./tools/catalog.ts");
     return createCallHandler({
       catalog: catalog.filter(({ name }) => names.has(name)),
-      policy,
+      policy: policies.current,
       limits,
       excess,
       usedAnswers,
@@ -237,8 +207,8 @@ export async function createApp(
   const createServer = createServerFactory({
     version,
     handleCall: async (request) => (await callHandler())(request),
-    toolList: createToolList(tools, usable),
-    prompts: createPrompts(prompts, usable, promptText),
+    toolList: createToolList(tools, policies.usable),
+    prompts: createPrompts(prompts, policies.usable, promptText),
     log,
     // Else new with every process: a confirmation asked before a restart has to be asked again.
     stateKey: sharedStateKey ?? randomBytes(32),
@@ -247,7 +217,7 @@ export async function createApp(
   /** Once the first client has had time to get its list of tools: a server nobody talks to stays small. */
   const warmUp = once(async () => {
     await sleep(WARM_UP_MS, undefined, { ref: false });
-    await Promise.all([policy(), callHandler(), reconcile()]);
+    await Promise.all([policies.current(), callHandler(), reconcile()]);
   });
 
   /** Whether a call's own row would be one too many; the call path then says so, and folds it. Counts the call if not. */
@@ -264,30 +234,10 @@ export async function createApp(
   const complain = (error: unknown) =>
     log.error({ err: String(error) }, "what the first call needs could not be loaded");
 
-  function reloaded(reload: PolicyReload): void {
-    const { files } = reload;
-    const event = { event: "server", operation: "policy_reload" } as const;
-    if ("problem" in reload) {
-      const { problem } = reload;
-      log.error({ err: problem, policy_files: files }, "changed policies cannot be used, the old ones stay in force");
-      const error = { kind: "invalid_input", message: problem };
-      app.recordServerEvent({ ...event, result: "invalid_input", detail: { policy_files: files, error } });
-    } else {
-      warn(reload.warnings, log);
-      log.info({ policy_version: reload.version, policy_files: files }, "policies reloaded");
-      const detail = { policy_files: files, policy_version: reload.version };
-      app.recordServerEvent({ ...event, result: "success", detail });
-    }
-  }
-
   const app: App = {
     log,
     async start(authentication) {
-      if (settings.policy_files.length > 0) {
-        const { warnings } = await policies.current().catch(unusable);
-        warn(warnings, log);
-        policies.watch();
-      }
+      await policies.start();
       const { role, confirm, policy_files, own_resources, max_calls, drain_s } = settings;
       const served = tools.length === manifest.length ? "all" : [...names];
       const detail = {
@@ -296,7 +246,7 @@ export async function createApp(
         authentication,
         confirm,
         policy_files,
-        policy_version: policies.version,
+        policy_version: policies.version(),
         own_resources,
         tools: served,
         max_calls,
@@ -318,7 +268,7 @@ export async function createApp(
     },
     async refuseForScope(who, tool, scopes) {
       if (who.scopes === undefined || !names.has(tool)) return undefined;
-      const { mayEverUse } = await policy();
+      const { mayEverUse } = await policies.current();
       const scope = missingScope(who, tool, scopes, mayEverUse);
       if (scope === undefined) return undefined;
       const { id: user, roles, via } = who.principal;
@@ -355,27 +305,6 @@ export async function createApp(
     },
   };
   return app;
-}
-
-/** What is wrong with a site's policies is the operator's to mend. */
-function unusable(error: unknown): never {
-  throw new ConfigError(error instanceof Error ? error.message : String(error));
-}
-
-function warn(warnings: readonly string[], log: Log): void {
-  for (const warning of warnings) log.warn({ warning }, "a site policy may not mean what it says");
-}
-
-/** The engine as the call path knows it. */
-function policyOf({ mayEverUse, decide }: PolicyEngine, log: Log): Policy {
-  return {
-    mayEverUse,
-    decide(question) {
-      const decision = decide(question);
-      if (decision.detail) log.error({ tool: question.tool, err: decision.detail }, "policy could not be evaluated");
-      return { verdict: decision.verdict, policies: decision.policies, reason: explainDecision(question, decision) };
-    },
-  };
 }
 
 /** Resolves when the work has ended or the time is up. */

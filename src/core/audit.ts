@@ -42,6 +42,9 @@ export interface AuditEvent {
   detail?: unknown;
 }
 
+/** What happened, when it was not a call. */
+export type ServerEvent = Pick<AuditEvent, "event" | "operation" | "result"> & { detail?: unknown };
+
 /** Where a row went. `lost` means neither store nor spool took it; it was logged in full. */
 export type Recorded = "stored" | "spooled" | "lost";
 
