@@ -1,6 +1,6 @@
-import { policyTools } from "../src/access/cedar/schema.ts";
-import { createPolicyEngine, type PolicyEngine } from "../src/access/policy.ts";
-import type { PolicyQuestion } from "../src/access/policy-question.ts";
+import { policyTools } from "../src/access/policy/cedar/schema.ts";
+import { createPolicyEngine, type PolicyEngine } from "../src/access/policy/policy.ts";
+import type { PolicyQuestion } from "../src/access/policy/policy-question.ts";
 import { effectsOf } from "../src/core/tool.ts";
 import { catalog } from "../src/tools/catalog.ts";
 import { type Stats, statsOf } from "./stats.ts";

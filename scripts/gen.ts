@@ -3,7 +3,7 @@
 import { existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { cedarSchema, policyTools } from "../src/access/cedar/schema.ts";
+import { cedarSchema, policyTools } from "../src/access/policy/cedar/schema.ts";
 import { effectsOf, type ListedTool } from "../src/core/tool.ts";
 import { toProtocolTool } from "../src/mcp/protocol-tool.ts";
 import { catalog } from "../src/tools/catalog.ts";

@@ -1,8 +1,8 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { missingScope } from "./access/challenge.ts";
 import type { Identified } from "./access/credentials.ts";
-import { ownResources } from "./access/own-resources.ts";
+import { missingScope } from "./access/oauth/challenge.ts";
+import { ownResources } from "./access/policy/own-resources.ts";
 import type { Principals } from "./access/principals.ts";
 import { openIntentsOf } from "./audit/open-intents.ts";
 import { searchOf } from "./audit/search.ts";

@@ -1,10 +1,10 @@
 import { setImmediate as yieldToOthers } from "node:timers/promises";
-import { policyTools } from "./access/cedar/schema.ts";
-import type { PolicyEngine } from "./access/policy.ts";
-import { explainDecision } from "./access/policy-question.ts";
-import { mayReach } from "./access/reach.ts";
-import { readSitePolicies } from "./access/site-files.ts";
-import { type PolicyReload, SitePolicySource } from "./access/site-policies.ts";
+import { policyTools } from "./access/policy/cedar/schema.ts";
+import type { PolicyEngine } from "./access/policy/policy.ts";
+import { explainDecision } from "./access/policy/policy-question.ts";
+import { mayReach } from "./access/policy/reach.ts";
+import { readSitePolicies } from "./access/policy/site-files.ts";
+import { type PolicyReload, SitePolicySource } from "./access/policy/site-policies.ts";
 import type { Policy } from "./call/parts.ts";
 import { ConfigError, type Settings } from "./config.ts";
 import type { ServerEvent } from "./core/audit.ts";
@@ -44,7 +44,7 @@ export async function openPolicies({ settings, tools, roles, log, record }: Part
     files,
     read: await readSitePolicies(files).catch(unusable),
     load: async (sitePolicies) => {
-      const { createPolicyEngine } = await import("./access/policy.ts");
+      const { createPolicyEngine } = await import("./access/policy/policy.ts");
       // All of them, whichever are served: a site's policies may speak of any.
       const known = policyTools(manifest);
       return createPolicyEngine({ tools: known, sitePolicies, roles, timeZone: settings.policy_time_zone });

@@ -5,10 +5,10 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import type { Principal } from "../core/call.ts";
-import { KeyStore } from "./api-key.ts";
 import { authenticateHttp, stdioPrincipal, type TokenVerifier, type WaysIn } from "./authenticate.ts";
 import { type Authentication, type ClientCertificate, type Presented, refused } from "./credentials.ts";
-import { fileKeys } from "./key-source.ts";
+import { KeyStore } from "./keys/api-key.ts";
+import { fileKeys } from "./keys/key-source.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "authenticate-"));
 after(() => rmSync(directory, { recursive: true }));

@@ -1,8 +1,8 @@
 import { userInfo } from "node:os";
 import type { Principal } from "../core/call.ts";
-import type { KeyStore } from "./api-key.ts";
 import { type Authentication, type ClientCertificate, type Presented, refused } from "./credentials.ts";
-import { isKeyToken } from "./key-token.ts";
+import type { KeyStore } from "./keys/api-key.ts";
+import { isKeyToken } from "./keys/key-token.ts";
 import type { Principals } from "./principals.ts";
 import { tokenIn } from "./shown.ts";
 

@@ -5,9 +5,9 @@ import { type FaultProxy, startFaultProxy } from "../../test/support/fault-proxy
 import { type Moto, startMoto } from "../../test/support/moto.ts";
 import { changes, launch, readRows, stateDirOf } from "../../test/support/scene.ts";
 import { temporaryHome } from "../../test/support/server.ts";
-import { ownResources } from "../access/own-resources.ts";
-import { createPolicyEngine } from "../access/policy.ts";
-import { explainDecision } from "../access/policy-question.ts";
+import { ownResources } from "../access/policy/own-resources.ts";
+import { createPolicyEngine } from "../access/policy/policy.ts";
+import { explainDecision } from "../access/policy/policy-question.ts";
 import { searchOf } from "../audit/search.ts";
 import { openSqliteReader } from "../audit/store/sqlite-reader.ts";
 import { openTrail } from "../audit/test-support.ts";

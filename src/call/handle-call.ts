@@ -35,7 +35,7 @@ interface Run {
   deadline: CallSignal;
 }
 
-/** Marks what the server runs on, as `access/cedar/roles.ts` has it. */
+/** Marks what the server runs on, as `access/policy/cedar/roles.ts` has it. */
 const SELF_TAG = "mcp:self";
 
 /** How a call that did not fail ends: with an answer, or with a question that has to be answered first. */

@@ -1,6 +1,6 @@
 import { createPeerOf, type PeerOf, plainPeer } from "../access/peer.ts";
 import type { Principals } from "../access/principals.ts";
-import type { ServerTls } from "../access/tls.ts";
+import type { ServerTls } from "../access/tls/tls.ts";
 import { ConfigError, configured, type Settings } from "../config.ts";
 import type { Log } from "../core/log.ts";
 
@@ -38,7 +38,7 @@ export async function openEdge(settings: Settings, principals: Principals, log: 
   const readHeader =
     client_certificate_header === undefined
       ? undefined
-      : (await import("../access/forwarded-certificate.ts")).forwardedCertificate;
+      : (await import("../access/tls/forwarded-certificate.ts")).forwardedCertificate;
   return {
     peerOf: createPeerOf({
       proxies,
@@ -80,7 +80,7 @@ function check(settings: Settings, principals: Principals): void {
 }
 
 async function openTls(settings: Settings, cert: string, key: string, log: Log): Promise<ServerTls> {
-  const { ServerTls } = await import("../access/tls.ts");
+  const { ServerTls } = await import("../access/tls/tls.ts");
   const files = { cert, key, clientCa: settings.tls_client_ca_file, clientCrl: settings.tls_client_crl_file };
   return configured("", () => new ServerTls({ files, clientAuth: settings.tls_client_auth, log }));
 }

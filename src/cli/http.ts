@@ -1,7 +1,7 @@
-import { challengeFor, insufficientScope } from "../access/challenge.ts";
 import type { Refusal } from "../access/credentials.ts";
 import { createEntrance } from "../access/entrance.ts";
 import { LoginLimit } from "../access/login-limit.ts";
+import { challengeFor, insufficientScope } from "../access/oauth/challenge.ts";
 import { RefusalFold } from "../access/refusals.ts";
 import { createApp, type WayIn } from "../app.ts";
 import { ConfigError, isLoopback, type Settings } from "../config.ts";

@@ -1,4 +1,4 @@
-import { isBuiltIn, reachOf } from "../access/reach.ts";
+import { isBuiltIn, reachOf } from "../access/policy/reach.ts";
 import { ConfigError, configured, type Settings } from "../config.ts";
 import type { Effect } from "../core/tool.ts";
 import { catalog } from "../tools/catalog.ts";

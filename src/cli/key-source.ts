@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import { KeyStore, type KeyStoreOptions } from "../access/api-key.ts";
-import { fileKeys, type KeySource, remoteKeys } from "../access/key-source.ts";
+import { KeyStore, type KeyStoreOptions } from "../access/keys/api-key.ts";
+import { fileKeys, type KeySource, remoteKeys } from "../access/keys/key-source.ts";
 import { ConfigError, type Settings, stateDir } from "../config.ts";
 import { version } from "../version.ts";
 

@@ -1,4 +1,4 @@
-import type { ApiKeyInfo } from "../access/api-key.ts";
+import type { ApiKeyInfo } from "../access/keys/api-key.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { parseFuture } from "../core/time.ts";
 import { knownProblems, openKeys } from "./key-source.ts";

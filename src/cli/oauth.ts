@@ -1,7 +1,7 @@
 import type { TokenVerifier } from "../access/authenticate.ts";
-import type { OauthAdvice } from "../access/challenge.ts";
+import type { OauthAdvice } from "../access/oauth/challenge.ts";
+import { type ResourceMetadata, resourceMetadata } from "../access/oauth/resource-metadata.ts";
 import type { Principals } from "../access/principals.ts";
-import { type ResourceMetadata, resourceMetadata } from "../access/resource-metadata.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import type { Log } from "../core/log.ts";
 
@@ -48,7 +48,7 @@ export async function openOauth(
     issuer,
     principals.scopes.map(({ scope }) => scope),
   );
-  const { createTokenVerifier } = await import("../access/oauth.ts");
+  const { createTokenVerifier } = await import("../access/oauth/oauth.ts");
   const tokens = createTokenVerifier({
     issuer,
     audience: audience ?? publicUrl,

@@ -1,5 +1,5 @@
-import type { Policy } from "../access/policy-set.ts";
-import { wallClock } from "../access/policy-time.ts";
+import type { Policy } from "../access/policy/policy-set.ts";
+import { wallClock } from "../access/policy/policy-time.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { type Effect, raisedAction } from "../core/tool.ts";
 import { loadPolicies, sourcesOf } from "./policy.ts";

@@ -1,5 +1,5 @@
-import type { PolicyEngine } from "../access/policy.ts";
-import type { Decision, Verdict } from "../access/policy-question.ts";
+import type { PolicyEngine } from "../access/policy/policy.ts";
+import type { Decision, Verdict } from "../access/policy/policy-question.ts";
 import { stricter } from "../call/authorise.ts";
 import { type Effect, raisedAction } from "../core/tool.ts";
 import type { Imagined } from "./policy-situation.ts";

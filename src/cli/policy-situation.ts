@@ -1,4 +1,4 @@
-import type { PolicyQuestion, PolicyResource } from "../access/policy-question.ts";
+import type { PolicyQuestion, PolicyResource } from "../access/policy/policy-question.ts";
 import type { Principal, ResourceRef } from "../core/call.ts";
 import { nearest } from "../core/nearest.ts";
 import { type Effect, effectsOf, isRead, raisedAction, type Tool } from "../core/tool.ts";

@@ -1,7 +1,7 @@
-import type { PolicyEngine } from "../access/policy.ts";
-import { type PolicyCase, readPolicyCases } from "../access/policy-cases.ts";
-import { BUILT_IN } from "../access/policy-set.ts";
-import { useOf } from "../access/policy-use.ts";
+import type { PolicyEngine } from "../access/policy/policy.ts";
+import { type PolicyCase, readPolicyCases } from "../access/policy/policy-cases.ts";
+import { BUILT_IN } from "../access/policy/policy-set.ts";
+import { useOf } from "../access/policy/policy-use.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { count, loadPolicies, type PolicySources, sourcesOf } from "./policy.ts";
 import { isListed, outcomeOf } from "./policy-outcome.ts";

@@ -1,4 +1,4 @@
-import { BUILT_IN, type Policy, placeOf } from "../access/policy-set.ts";
+import { BUILT_IN, type Policy, placeOf } from "../access/policy/policy-set.ts";
 
 export type PolicyTexts = ReadonlyMap<string, Pick<Policy, "id" | "file" | "line">>;
 

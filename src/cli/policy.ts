@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
-import { cedarSchema, policyTools } from "../access/cedar/schema.ts";
-import { createPolicyEngine, type PolicyEngine } from "../access/policy.ts";
-import { BUILT_IN } from "../access/policy-set.ts";
-import { readSitePolicies } from "../access/site-files.ts";
+import { cedarSchema, policyTools } from "../access/policy/cedar/schema.ts";
+import { createPolicyEngine, type PolicyEngine } from "../access/policy/policy.ts";
+import { BUILT_IN } from "../access/policy/policy-set.ts";
+import { readSitePolicies } from "../access/policy/site-files.ts";
 import { ConfigError, type Settings } from "../config.ts";
 import { effectsOf } from "../core/tool.ts";
 import { catalog } from "../tools/catalog.ts";

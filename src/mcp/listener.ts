@@ -3,7 +3,7 @@ import type { Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
-import type { ServerTls } from "../access/tls.ts";
+import type { ServerTls } from "../access/tls/tls.ts";
 import type { Log } from "../core/log.ts";
 import { Connections } from "./connections.ts";
 import { type OnRefused, reportHandshakes } from "./handshakes.ts";

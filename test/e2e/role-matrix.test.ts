@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { createPolicyEngine } from "../../src/access/policy.ts";
+import { createPolicyEngine } from "../../src/access/policy/policy.ts";
 import type { Principal } from "../../src/core/call.ts";
 import type { Effect } from "../../src/core/tool.ts";
 import { manifest } from "../../src/manifest.ts";

@@ -1,6 +1,6 @@
 import { CreateTagsCommand, EC2Client, RunInstancesCommand, StopInstancesCommand } from "@aws-sdk/client-ec2";
-import { KeyStore } from "../../src/access/api-key.ts";
-import { fileKeys } from "../../src/access/key-source.ts";
+import { KeyStore } from "../../src/access/keys/api-key.ts";
+import { fileKeys } from "../../src/access/keys/key-source.ts";
 import { queryTrail, type TrailRow } from "../../src/audit/read.ts";
 import { openSqliteReader } from "../../src/audit/store/sqlite-reader.ts";
 import { trailFile } from "../../src/audit/trail.ts";

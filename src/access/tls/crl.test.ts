@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { Authority } from "../../test/support/pki.ts";
+import { Authority } from "../../../test/support/pki.ts";
 import { revocationLists } from "./crl.ts";
 
 // When revocation lists run out, as openssl wrote them.

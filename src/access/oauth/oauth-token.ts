@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { Refusal } from "./credentials.ts";
+import type { Refusal } from "../credentials.ts";
 
 /** What a token must say, whoever signed it. */
 export interface TokenRules {

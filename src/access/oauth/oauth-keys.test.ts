@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, beforeEach, describe, test } from "node:test";
-import { type Issuer, signingKey, startIssuer } from "../../test/support/issuer.ts";
+import { type Issuer, signingKey, startIssuer } from "../../../test/support/issuer.ts";
 import { metadataUrls } from "./oauth-fetch.ts";
 import { IssuerKeys } from "./oauth-keys.ts";
 

@@ -1,5 +1,5 @@
-import type { Principal, Role } from "../core/call.ts";
-import type { Effect } from "../core/tool.ts";
+import type { Principal, Role } from "../../core/call.ts";
+import type { Effect } from "../../core/tool.ts";
 
 /**
  * What the built-in policies could ever let a role do, so that a list of tools can be answered before the policy engine

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { eventually } from "../../test/support/eventually.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 import { createPolicyEngine } from "./policy.ts";
 import { readSitePolicies } from "./site-files.ts";
 import { type PolicyReload, SitePolicySource } from "./site-policies.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type Principal, ROLES, type Role } from "../core/call.ts";
-import type { Effect } from "../core/tool.ts";
+import { type Principal, ROLES, type Role } from "../../core/call.ts";
+import type { Effect } from "../../core/tool.ts";
 import { createPolicyEngine, type PolicyEngine } from "./policy.ts";
 import {
   type Decision,

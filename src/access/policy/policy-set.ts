@@ -1,5 +1,5 @@
 import type { DetailedError, EntityUidJson, PolicyJson, TypeAndId } from "@cedar-policy/cedar-wasm/nodejs";
-import { readsOnly } from "../core/tool.ts";
+import { readsOnly } from "../../core/tool.ts";
 import { BUILT_IN_POLICIES } from "./cedar/roles.ts";
 import { cedarSchema, type PolicyTool } from "./cedar/schema.ts";
 import { type PolicyText, type SitePolicies, splitPolicies } from "./policy-text.ts";

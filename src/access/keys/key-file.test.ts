@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { ROLES } from "../core/call.ts";
+import { ROLES } from "../../core/call.ts";
 import { formatKeys, parseKeys, type StoredKey } from "./key-file.ts";
 
 const KEY: StoredKey = {

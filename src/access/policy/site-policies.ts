@@ -1,4 +1,4 @@
-import { once } from "../core/once.ts";
+import { once } from "../../core/once.ts";
 import type { PolicyEngine } from "./policy.ts";
 import type { SitePolicies } from "./policy-text.ts";
 import { policyVersion } from "./policy-version.ts";

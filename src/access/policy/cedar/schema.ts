@@ -1,5 +1,5 @@
-import { ROLES } from "../../core/call.ts";
-import { type Effect, raisedAction, readsOnly } from "../../core/tool.ts";
+import { ROLES } from "../../../core/call.ts";
+import { type Effect, raisedAction, readsOnly } from "../../../core/tool.ts";
 
 /** What the policy engine needs to know of a tool. */
 export interface PolicyTool {

@@ -4,9 +4,9 @@ import { createServer } from "node:https";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import * as tls from "node:tls";
-import { eventually } from "../../test/support/eventually.ts";
-import { tlsHome } from "../../test/support/https.ts";
-import { Authority, type Issued } from "../../test/support/pki.ts";
+import { eventually } from "../../../test/support/eventually.ts";
+import { tlsHome } from "../../../test/support/https.ts";
+import { Authority, type Issued } from "../../../test/support/pki.ts";
 import { ServerTls } from "./tls.ts";
 
 // How long a certificate is good for, where nothing ends the connection that showed it.

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash, X509Certificate } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type AlternativeName, derCertificate, type NamePart } from "../../test/support/der.ts";
+import { type AlternativeName, derCertificate, type NamePart } from "../../../test/support/der.ts";
 import { alternativeNames, clientCertificate, distinguishedName } from "./certificate.ts";
 
 // What a certificate says of its holder is read as it was signed, whatever was written into it.

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, type TestContext, test } from "node:test";
 import { PutParameterCommand, SSMClient } from "@aws-sdk/client-ssm";
-import { awsClientConfig } from "../../test/support/client.ts";
-import { type ControlUnderTest, openControl } from "../../test/support/control.ts";
-import { eventually } from "../../test/support/eventually.ts";
-import type { Fault } from "../../test/support/faults.ts";
-import { storedText } from "../aws/control-secrets.ts";
+import { awsClientConfig } from "../../../test/support/client.ts";
+import { type ControlUnderTest, openControl } from "../../../test/support/control.ts";
+import { eventually } from "../../../test/support/eventually.ts";
+import type { Fault } from "../../../test/support/faults.ts";
+import { storedText } from "../../aws/control-secrets.ts";
 import { KeyStore, type KeyStoreOptions } from "./api-key.ts";
 import { remoteKeys } from "./key-source.ts";
 

@@ -1,6 +1,6 @@
 import * as z from "zod";
-import { ROLE_NAME } from "../core/call.ts";
-import { parseJson } from "../core/json-text.ts";
+import { ROLE_NAME } from "../../core/call.ts";
+import { parseJson } from "../../core/json-text.ts";
 
 /** What is kept of an API key. */
 export interface StoredKey {

@@ -1,5 +1,5 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
-import { type Authentication, refused } from "./credentials.ts";
+import { type Authentication, refused } from "../credentials.ts";
 import { formatKeys, KeyName, parseKeys, type StoredKey } from "./key-file.ts";
 import type { KeySource } from "./key-source.ts";
 import { hashOf, keyIdOf, newToken } from "./key-token.ts";

@@ -1,11 +1,11 @@
 import { hash } from "node:crypto";
 import { compactVerify, errors, type LocalJWKSet } from "jose";
-import type { Principal } from "../core/call.ts";
-import type { TokenVerifier } from "./authenticate.ts";
-import { type Authentication, type ClientCertificate, type Refusal, refused } from "./credentials.ts";
+import type { Principal } from "../../core/call.ts";
+import type { TokenVerifier } from "../authenticate.ts";
+import { type Authentication, type ClientCertificate, type Refusal, refused } from "../credentials.ts";
+import type { Principals } from "../principals.ts";
 import { IssuerKeys, type IssuerKeysOptions } from "./oauth-keys.ts";
 import { isCompactToken, readToken, type TokenRules } from "./oauth-token.ts";
-import type { Principals } from "./principals.ts";
 
 export interface OauthOptions extends TokenRules, IssuerKeysOptions {
   principals: Pick<Principals, "ofToken">;

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
+import type { ClientCertificate } from "../credentials.ts";
 import { clientCertificate, isForClients } from "./certificate.ts";
-import type { ClientCertificate } from "./credentials.ts";
 
 const PEM = /^-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END CERTIFICATE-----(?:\r?\n)?$/;
 

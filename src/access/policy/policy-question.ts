@@ -1,4 +1,4 @@
-import type { Principal } from "../core/call.ts";
+import type { Principal } from "../../core/call.ts";
 
 /** What a call is about: for a read the place it looks at, for any other tool the resource as looked up. */
 export type PolicyResource =

@@ -1,8 +1,8 @@
 import { dirname, isAbsolute, join } from "node:path";
 import * as z from "zod";
-import { VIAS } from "../core/call.ts";
-import { isTimeZone, parseTime } from "../core/time.ts";
-import { readYamlLines } from "../core/yaml-file.ts";
+import { VIAS } from "../../core/call.ts";
+import { isTimeZone, parseTime } from "../../core/time.ts";
+import { readYamlLines } from "../../core/yaml-file.ts";
 
 const EXPECTED = ["run", "ask", "wait", "deny", "listed", "hidden"] as const;
 const text = z.string().min(1).max(256);

@@ -1,5 +1,5 @@
 import { createHash, type X509Certificate } from "node:crypto";
-import type { ClientCertificate } from "./credentials.ts";
+import type { ClientCertificate } from "../credentials.ts";
 
 const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
 const ANY_PURPOSE = "2.5.29.37.0";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { Principal } from "../core/call.ts";
+import type { Principal } from "../../core/call.ts";
+import type { Refusal } from "../credentials.ts";
 import { challengeFor, insufficientScope, missingScope } from "./challenge.ts";
-import type { Refusal } from "./credentials.ts";
 import { resourceMetadata } from "./resource-metadata.ts";
 
 const advice = { metadataUrl: "https://mcp.example.com/.well-known/oauth-protected-resource", scope: "aws.read" };

@@ -3,10 +3,10 @@ import { stat } from "node:fs/promises";
 import type { ServerOptions } from "node:https";
 import type { Socket } from "node:net";
 import { type SecureContextOptions, TLSSocket } from "node:tls";
-import type { Log } from "../core/log.ts";
+import type { Log } from "../../core/log.ts";
+import type { Presented } from "../credentials.ts";
+import { underlying } from "../peer.ts";
 import { clientCertificate } from "./certificate.ts";
-import type { Presented } from "./credentials.ts";
-import { underlying } from "./peer.ts";
 import { EXPIRES_SOON_MS, readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
 
 const LOOK_MS = 1_000;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ROLES } from "../core/call.ts";
-import type { Effect } from "../core/tool.ts";
+import { ROLES } from "../../core/call.ts";
+import type { Effect } from "../../core/tool.ts";
 import { createPolicyEngine } from "./policy.ts";
 import { mayReach } from "./reach.ts";
 

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { exportJWK, type JWK } from "jose";
-import { type Issuer, signingKey, startIssuer } from "../../test/support/issuer.ts";
-import type { ClientCertificate } from "./credentials.ts";
+import { type Issuer, signingKey, startIssuer } from "../../../test/support/issuer.ts";
+import type { ClientCertificate } from "../credentials.ts";
+import type { Principals } from "../principals.ts";
 import { createTokenVerifier, type OauthOptions } from "./oauth.ts";
-import type { Principals } from "./principals.ts";
 
 const AUDIENCE = "https://mcp.example.com/mcp";
 const certificate = (changes: Partial<ClientCertificate> = {}): ClientCertificate => ({

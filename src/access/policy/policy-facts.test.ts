@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import type { Principal } from "../core/call.ts";
+import type { Principal } from "../../core/call.ts";
 import { createPolicyEngine, type EngineOptions } from "./policy.ts";
 import type { Decision, PolicyQuestion } from "./policy-question.ts";
 import { policyText } from "./policy-support.ts";

@@ -1,5 +1,5 @@
-import type { Identified, Refusal } from "./credentials.ts";
-import type { Principals } from "./principals.ts";
+import type { Identified, Refusal } from "../credentials.ts";
+import type { Principals } from "../principals.ts";
 
 /** What whoever is refused is told about OAuth: where to get a token, and which scope to ask for. */
 export interface OauthAdvice {

@@ -1,6 +1,6 @@
 import type { AuthorizationAnswer, CedarValueJson, Context, EntityJson } from "@cedar-policy/cedar-wasm/nodejs";
-import type { Principal } from "../core/call.ts";
-import { once } from "../core/once.ts";
+import type { Principal } from "../../core/call.ts";
+import { once } from "../../core/once.ts";
 import type { PolicyTool } from "./cedar/schema.ts";
 import {
   type Decision,
