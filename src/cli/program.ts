@@ -334,7 +334,9 @@ command("test", "Ask the policies what files of cases say they answer", POLICY, 
 
 /** A command with the options of these settings, and `--config` if it has any. */
 function command(name: string, description: string, settings: SettingName[] = [], parent = program): Command {
-  return settingOptions(parent.command(name).description(description), settings);
+  const target = parent.command(name).description(description);
+  // Those of a command that nobody named would cost every start milliseconds.
+  return process.argv.includes(name) ? settingOptions(target, settings) : target;
 }
 
 function settingOptions(target: Command, settings: readonly SettingName[]): Command {

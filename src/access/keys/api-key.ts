@@ -8,7 +8,7 @@ import { hashOf, keyIdOf, newToken } from "./key-token.ts";
 export type ApiKeyInfo = Omit<StoredKey, "sha256"> & { expired: boolean };
 
 export interface KeyStoreOptions {
-  /** That there are; a key with another is an error. Default: any. */
+  /** Every role there is: a key with another one is an error. Without them, roles are not checked. */
   roles?: ReadonlySet<string> | undefined;
   /** Monotonic clock in milliseconds. Default `performance.now`. */
   now?: () => number;

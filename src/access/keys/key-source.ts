@@ -1,4 +1,5 @@
-import { readFileSync, realpathSync, statSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
+import { fingerprint } from "../fingerprint.ts";
 import { isErrno, replaceFile, withLock } from "./state-file.ts";
 
 /** Where API keys are kept. */
@@ -54,7 +55,7 @@ export function fileKeys(path: string, how: { explicit: boolean; create?: boolea
   let seen = "unread";
   const readNow = () => {
     // Before the text: a change in between is found the next time.
-    const now = fingerprint(path);
+    const now = fingerprint([path]);
     const text = readIfPresent(path);
     if (text === undefined && explicit && !create) {
       throw new Error(`There is no ${path}; make a key in it: mcp-aws-server keys create --api-keys-file ${path}`);
@@ -68,7 +69,7 @@ export function fileKeys(path: string, how: { explicit: boolean; create?: boolea
     lines: true,
     read: async () => readNow(),
     readNow,
-    changed: () => fingerprint(path) !== seen,
+    changed: () => fingerprint([path]) !== seen,
     async change(work) {
       try {
         // What a link leads to is changed, not the link.
@@ -85,12 +86,6 @@ export function fileKeys(path: string, how: { explicit: boolean; create?: boolea
       }
     },
   };
-}
-
-/** Changes whenever the file does that the path leads to. */
-function fingerprint(path: string): string {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat ? `${stat.dev}/${stat.ino}/${stat.size}/${stat.mtimeNs}/${stat.ctimeNs}` : "absent";
 }
 
 function readIfPresent(path: string): string | undefined {

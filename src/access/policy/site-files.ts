@@ -17,19 +17,6 @@ export async function readSitePolicies(files: readonly string[]): Promise<SitePo
   return read;
 }
 
-/** What tells whether a file, or what a link to it stands for, is another one than before; no error is thrown. */
-export async function fingerprint(files: readonly string[]): Promise<string> {
-  const marks = files.map(async (file) => {
-    try {
-      const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
-      return [dev, ino, size, mtimeNs, ctimeNs].join(":");
-    } catch (error) {
-      return String((error as NodeJS.ErrnoException).code);
-    }
-  });
-  return (await Promise.all(marks)).join("\n");
-}
-
 async function readBounded(file: string): Promise<string> {
   try {
     // A pipe would be waited for, and a device may have no end.

@@ -1,8 +1,9 @@
 import { once } from "../../core/once.ts";
+import { fingerprint } from "../fingerprint.ts";
 import type { PolicyEngine } from "./policy.ts";
 import type { SitePolicies } from "./policy-text.ts";
 import { policyVersion } from "./policy-version.ts";
-import { fingerprint, readSitePolicies } from "./site-files.ts";
+import { readSitePolicies } from "./site-files.ts";
 
 /** What came of a change of the site's files. */
 export type PolicyReload = { files: readonly string[] } & (
@@ -59,7 +60,7 @@ export class SitePolicySource {
     // What was read at the start may have changed since: no mark is the first look's.
     let [taken, seen] = ["", ""];
     const look = async () => {
-      const now = await fingerprint(this.#source.files);
+      const now = fingerprint(this.#source.files);
       // A file that is being written changes from look to look.
       if (now !== taken && now === seen) {
         taken = now;

@@ -1,10 +1,10 @@
 import { constants } from "node:crypto";
-import { stat } from "node:fs/promises";
 import type { ServerOptions } from "node:https";
 import type { Socket } from "node:net";
 import { type SecureContextOptions, TLSSocket } from "node:tls";
 import type { Log } from "../../core/log.ts";
 import type { Presented } from "../credentials.ts";
+import { fingerprint } from "../fingerprint.ts";
 import { underlying } from "../peer.ts";
 import { clientCertificate } from "./certificate.ts";
 import { EXPIRES_SOON_MS, readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
@@ -86,13 +86,7 @@ export class ServerTls {
    * @param apply puts the new certificates to use; `trustChanged` when connections from before are to end
    */
   watch(apply: (context: SecureContextOptions, trustChanged: boolean) => void): void {
-    let looking = false;
-    this.#timer = setInterval(async () => {
-      if (looking) return;
-      looking = true;
-      await this.#look(apply);
-      looking = false;
-    }, LOOK_MS).unref();
+    this.#timer = setInterval(() => this.#look(apply), LOOK_MS).unref();
   }
 
   close(): void {
@@ -134,10 +128,11 @@ export class ServerTls {
     };
   }
 
-  async #look(apply: (context: SecureContextOptions, trustChanged: boolean) => void): Promise<void> {
-    const fingerprint = await fingerprintOf(this.#options.files);
-    if (fingerprint === this.#fingerprint && this.#suspect === undefined) return;
-    this.#fingerprint = fingerprint;
+  #look(apply: (context: SecureContextOptions, trustChanged: boolean) => void): void {
+    const files = Object.values(this.#options.files).filter((file) => file !== undefined);
+    const now = fingerprint(files);
+    if (now === this.#fingerprint && this.#suspect === undefined) return;
+    this.#fingerprint = now;
     try {
       const before = this.#material;
       const material = readTlsFiles(this.#options.files);
@@ -167,18 +162,4 @@ export class ServerTls {
 
 function same(one: TlsMaterial, other: TlsMaterial): boolean {
   return one.cert === other.cert && one.key === other.key && one.ca === other.ca && one.crl === other.crl;
-}
-
-/** Of the files, not of links to them: mounted secrets are replaced by turning a link. */
-async function fingerprintOf({ cert, key, clientCa, clientCrl }: TlsFiles): Promise<string> {
-  const parts = [cert, key, clientCa, clientCrl].map(async (file) => {
-    if (file === undefined) return "";
-    try {
-      const { dev, ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true });
-      return [dev, ino, size, mtimeNs, ctimeNs].join(":");
-    } catch (error) {
-      return (error as NodeJS.ErrnoException).code ?? "unknown";
-    }
-  });
-  return (await Promise.all(parts)).join(" ");
 }
